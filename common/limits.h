@@ -39,8 +39,8 @@ inline constexpr int kMaxShownHyperparameters = 8;
 // Heartbeats come from a thread of their own, so a long kernel does not delay them.
 inline constexpr int kHeartbeatIntervalMs = 1000;
 inline constexpr int kHeartbeatTimeoutMs = 5000;
-// How long the coordinator waits, after all holders of a job's state are gone or after its own restart, for one of
-// them to come back before it starts again from a checkpoint.
+// How long the coordinator waits, after all holders of a job's state are gone or after its own
+// restart, for one of them to come back before it starts again from a checkpoint.
 inline constexpr int kReattachGraceMs = 10'000;
 // A peer may still be reading its data when the others are ready.
 inline constexpr int kRendezvousTimeoutMs = 300'000;

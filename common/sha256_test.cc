@@ -1,4 +1,5 @@
-// Goal: the digest is SHA-256. Method: the two published examples of FIPS 180-2, whole and in pieces.
+// Goal: the digest is SHA-256. Method: the two published examples of FIPS 180-2, whole and in
+// pieces.
 #include "common/sha256.h"
 
 #include <gtest/gtest.h>

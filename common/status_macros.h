@@ -14,12 +14,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#define EVOGRAD_RETURN_IF_ERROR(expression)             \
-  do {                                                  \
-    absl::Status evograd_status_macro = (expression);   \
-    if (!evograd_status_macro.ok()) {                   \
-      return evograd_status_macro;                      \
-    }                                                   \
+#define EVOGRAD_RETURN_IF_ERROR(expression)           \
+  do {                                                \
+    absl::Status evograd_status_macro = (expression); \
+    if (!evograd_status_macro.ok()) {                 \
+      return evograd_status_macro;                    \
+    }                                                 \
   } while (false)
 
 #define EVOGRAD_STATUS_CONCAT_INNER_(a, b) a##b
@@ -33,13 +33,12 @@
   }                                                                \
   declaration = *std::move(holder)
 
-#define EVOGRAD_CHECK(condition, why)                                                        \
-  do {                                                                                       \
-    if (!(condition)) {                                                                      \
-      std::fprintf(stderr, "%s:%d: %s does not hold: %s\n", __FILE__, __LINE__, #condition,  \
-                   why);                                                                     \
-      std::abort();                                                                          \
-    }                                                                                        \
+#define EVOGRAD_CHECK(condition, why)                                                             \
+  do {                                                                                            \
+    if (!(condition)) {                                                                           \
+      std::fprintf(stderr, "%s:%d: %s does not hold: %s\n", __FILE__, __LINE__, #condition, why); \
+      std::abort();                                                                               \
+    }                                                                                             \
   } while (false)
 
 #endif  // EVOGRAD_COMMON_STATUS_MACROS_H_
