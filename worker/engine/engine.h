@@ -1,16 +1,19 @@
-// The torch-free face of the engine: what the agent drives. One engine computes one job on one device.
+// The torch-free face of the engine: what the agent drives. One engine computes one job on one
+// device.
 //
-// A meta-step is a fixed sequence of at most two *phases*, each ending in an update of local state that no failure
-// can interrupt: between a call's start and its return the state moves on by whole phases only. So after a collective
-// failed, the state is good, and `phases()` says where it stands: 2 * step, or 2 * step + 1 between the two updates.
-// A step whose estimator updates everything at once goes from 2 * step to 2 * step + 2.
+// A meta-step is a fixed sequence of at most two *phases*, each ending in an update of local state
+// that no failure can interrupt: between a call's start and its return the state moves on by whole
+// phases only. So after a collective failed, the state is good, and `phases()` says where it
+// stands: 2 * step, or 2 * step + 1 between the two updates. A step whose estimator updates
+// everything at once goes from 2 * step to 2 * step + 2.
 //
-// Threads: all calls from one thread. A blocked call ends when its communicator is aborted; Prepare, Evaluate and a step
-// at its next look at the `CancelFlag`.
+// Threads: all calls from one thread. A blocked call ends when its communicator is aborted;
+// Prepare, Evaluate and a step at its next look at the `CancelFlag`.
 //
-// Errors: INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, DATA_LOSS, OUT_OF_RANGE (NaN or infinity, naming the tensor
-// and the step) and RESOURCE_EXHAUSTED (memory) would meet any worker: the job fails. UNAVAILABLE, DEADLINE_EXCEEDED
-// and ABORTED come from the communicator: the generation ends. INTERNAL: a defect; the job fails.
+// Errors: INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, DATA_LOSS, OUT_OF_RANGE (NaN or
+// infinity, naming the tensor and the step) and RESOURCE_EXHAUSTED (memory) would meet any worker:
+// the job fails. UNAVAILABLE, DEADLINE_EXCEEDED and ABORTED come from the communicator: the
+// generation ends. INTERNAL: a defect; the job fails.
 #ifndef EVOGRAD_WORKER_ENGINE_ENGINE_H_
 #define EVOGRAD_WORKER_ENGINE_ENGINE_H_
 
@@ -43,9 +46,10 @@ class Engine {
   // The initial state, a pure function of the job's seed.
   virtual absl::Status Initialise() = 0;
 
-  // Everything a step depends on, un-acknowledged results included, as bytes that Restore takes (also on another
-  // machine of the same byte order). The format is versioned and carries its own SHA-256: DATA_LOSS when it does not
-  // fit, FAILED_PRECONDITION when it is another job's or version's.
+  // Everything a step depends on, un-acknowledged results included, as bytes that Restore takes
+  // (also on another machine of the same byte order). The format is versioned and carries its own
+  // SHA-256: DATA_LOSS when it does not fit, FAILED_PRECONDITION when it is another job's or
+  // version's.
   virtual absl::StatusOr<std::string> Serialise() const = 0;
   virtual absl::Status Restore(const std::string& state) = 0;
 
@@ -55,7 +59,8 @@ class Engine {
   virtual int64_t phases() const = 0;
   int64_t completed_steps() const { return phases() / 2; }
 
-  // The rest of step completed_steps(); its result joins `pending()`. Collective.
+  // The rest of step completed_steps(); its result joins `pending()`. Collective. Step 0's result also carries the
+  // initial hyperparameters, from which the coordinator's own state begins, and their names where they fit a line.
   virtual absl::Status RunStep(Communicator& communicator) = 0;
 
   // Results of completed steps that were not forgotten yet, oldest first.
@@ -74,11 +79,13 @@ struct EngineOptions {
 };
 
 // Reads the job's data and builds its model; `spec` is resolved (spec/resolve.h).
-absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const v1::JobSpec& spec, const std::string& job_uid,
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const v1::JobSpec& spec,
+                                                   const std::string& job_uid,
                                                    const EngineOptions& options,
                                                    const CancelFlag& cancelled);
 
-// One meta-step of `spec` from its initial state, in full, to a safetensors file; see docs/problems.md for the names.
+// One meta-step of `spec` from its initial state, in full, to a safetensors file; see
+// docs/problems.md for the names.
 absl::Status WriteHypergradient(const v1::JobSpec& spec, const EngineOptions& options,
                                 const std::string& path);
 
