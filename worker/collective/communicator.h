@@ -1,14 +1,17 @@
 // A group of ranks that exchange bytes: the data plane of one generation.
 //
-// Three implementations behave alike and share one conformance suite: in-process (threads of one process), Gloo (CPU,
-// TCP) and NCCL (CUDA). A communicator belongs to one generation and is thrown away with it.
+// Three implementations behave alike and share one conformance suite: in-process (threads of one
+// process), Gloo (CPU, TCP) and NCCL (CUDA). A communicator belongs to one generation and is thrown
+// away with it.
 //
-// Threads: collectives are called by one thread at a time, in the same order on every rank; Abort() by any thread at
-// any moment. Memory: host memory for in-process and Gloo, device memory for NCCL (see `memory()`).
+// Threads: collectives are called by one thread at a time, in the same order on every rank; Abort()
+// by any thread at any moment. Memory: host memory for in-process and Gloo, device memory for NCCL
+// (see `memory()`).
 //
-// Errors of every collective: UNAVAILABLE when a peer is gone, DEADLINE_EXCEEDED when it did not end within
-// `Options::timeout`, ABORTED after Abort(). After any error the communicator is broken: every further call fails
-// at once with the same error. No call blocks longer than the timeout + 5 s.
+// Errors of every collective: UNAVAILABLE when a peer is gone, DEADLINE_EXCEEDED when it did not
+// end within `Options::timeout`, ABORTED after Abort(). After any error the communicator is broken:
+// every further call fails at once with the same error. No call blocks longer than the timeout + 5
+// s.
 #ifndef EVOGRAD_WORKER_COLLECTIVE_COMMUNICATOR_H_
 #define EVOGRAD_WORKER_COLLECTIVE_COMMUNICATOR_H_
 
@@ -32,22 +35,24 @@ class Communicator {
   virtual int size() const = 0;
   virtual Memory memory() const = 0;
 
-  // Every rank's `bytes` bytes, in rank order, at `receive` (size() * bytes). `send` may lie within `receive`.
+  // Every rank's `bytes` bytes, in rank order, at `receive` (size() * bytes). `send` may lie within
+  // `receive`.
   virtual absl::Status AllGather(const void* send, void* receive, size_t bytes) = 0;
 
-  // Block r of `send` goes to rank r; block r of `receive` comes from rank r. Both hold size() blocks of
-  // `bytes_per_block` and do not overlap.
+  // Block r of `send` goes to rank r; block r of `receive` comes from rank r. Both hold size()
+  // blocks of `bytes_per_block` and do not overlap.
   virtual absl::Status AllToAll(const void* send, void* receive, size_t bytes_per_block) = 0;
 
   // `root`'s bytes to everybody.
   virtual absl::Status Broadcast(void* data, size_t bytes, int root) = 0;
 
-  // Makes the running collective and all later ones fail with ABORTED. Returns without waiting for them.
+  // Makes the running collective and all later ones fail with ABORTED. Returns without waiting for
+  // them.
   virtual void Abort() = 0;
 };
 
-// A small shared table through which the ranks of one generation find each other; the agent carries it over the
-// worker's stream to the coordinator.
+// A small shared table through which the ranks of one generation find each other; the agent carries
+// it over the worker's stream to the coordinator.
 class Rendezvous {
  public:
   virtual ~Rendezvous() = default;
@@ -63,7 +68,8 @@ struct CommunicatorOptions {
   absl::Duration timeout = absl::Seconds(60);
   // Of finding each other.
   absl::Duration rendezvous_timeout = absl::Minutes(5);
-  // Gloo: the address that peers dial; empty: the one of this host's name, 127.0.0.1 when that has none.
+  // Gloo: the address that peers dial; empty: the one of this host's name, 127.0.0.1 when that has
+  // none.
   std::string interface_address;
   // NCCL: the CUDA device.
   int cuda_device = 0;

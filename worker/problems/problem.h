@@ -1,13 +1,15 @@
-// A bilevel problem: a handful of functions of flat parameters theta and hyperparameters lambda. First-order gradients
-// are all that EvoGrad asks for; CrossGradient is for the second-order baseline alone.
+// A bilevel problem: a handful of functions of flat parameters theta and hyperparameters lambda.
+// First-order gradients are all that EvoGrad asks for; CrossGradient is for the second-order
+// baseline alone.
 //
-// All functions evaluate at the parameters that lie in the bound storage at the time of the call: the engine writes a
-// *base*, *member* or *recombined* theta there and calls. They are pure otherwise: layer noise comes from LibTorch's
-// default generator, which the engine seeds before each call; buffers (batch-norm statistics) are part of the bound
-// storage, and the engine keeps or undoes what a call did to them.
+// All functions evaluate at the parameters that lie in the bound storage at the time of the call:
+// the engine writes a *base*, *member* or *recombined* theta there and calls. They are pure
+// otherwise: layer noise comes from LibTorch's default generator, which the engine seeds before
+// each call; buffers (batch-norm statistics) are part of the bound storage, and the engine keeps or
+// undoes what a call did to them.
 //
-// Threads: one. Errors: DATA_LOSS / NOT_FOUND / INVALID_ARGUMENT name the file or field. LibTorch's exceptions never
-// leave an implementation.
+// Threads: one. Errors: DATA_LOSS / NOT_FOUND / INVALID_ARGUMENT name the file or field. LibTorch's
+// exceptions never leave an implementation.
 #ifndef EVOGRAD_WORKER_PROBLEMS_PROBLEM_H_
 #define EVOGRAD_WORKER_PROBLEMS_PROBLEM_H_
 
@@ -24,8 +26,9 @@
 
 namespace evograd {
 
-// Where each tensor of theta lies in the flat buffer. Every tensor starts on a 256-byte boundary whatever the device,
-// so that an element has the same number, and so the same noise, everywhere. Padding is zero and stays zero.
+// Where each tensor of theta lies in the flat buffer. Every tensor starts on a 256-byte boundary
+// whatever the device, so that an element has the same number, and so the same noise, everywhere.
+// Padding is zero and stays zero.
 struct TensorSlot {
   std::string name;
   std::vector<int64_t> shape;
@@ -91,28 +94,32 @@ class Problem {
   virtual void Bind(const at::Tensor& parameters, const at::Tensor& buffers) = 0;
   // Writes the initial values, a pure function of `seed`, into the bound storage.
   virtual absl::Status Initialise(uint64_t seed) = 0;
-  // A problem whose theta follows from lambda (toy1d at its optimum) writes it into the bound storage and answers true;
-  // the base step is then left out.
+  // A problem whose theta follows from lambda (toy1d at its optimum) writes it into the bound
+  // storage and answers true; the base step is then left out.
   virtual bool SetOptimalParameters(const at::Tensor& lambda) { return false; }
 
-  // Pure functions of (seed of the job, step). Shard `shard` of `shards` holds an equal share of the examples.
+  // Pure functions of (seed of the job, step). Shard `shard` of `shards` holds an equal share of
+  // the examples.
   virtual absl::StatusOr<Batch> TrainBatch(int64_t step) = 0;
   virtual absl::StatusOr<Batch> ValidationBatch(int64_t step) = 0;
   virtual absl::StatusOr<Batch> Shard(const Batch& batch, int shard, int shards) = 0;
 
   // l_T at the bound theta.
   virtual absl::StatusOr<double> MemberLoss(const Batch& batch, const at::Tensor& lambda) = 0;
-  virtual absl::StatusOr<std::unique_ptr<RetainedMember>> RetainMember(const Batch& batch,
-                                                                       const at::Tensor& lambda) = 0;
+  virtual absl::StatusOr<std::unique_ptr<RetainedMember>> RetainMember(
+      const Batch& batch, const at::Tensor& lambda) = 0;
   // l_T and d l_T / d lambda with theta held constant.
   virtual absl::StatusOr<LossAndGradient> MemberGradient(const Batch& batch,
                                                          const at::Tensor& lambda) = 0;
-  // l_T and d l_T / d theta into `gradient` (flat, overwritten); d l_T / d lambda too where `with_hypergradient`.
-  virtual absl::StatusOr<LossAndGradient> TrainGradient(const Batch& batch, const at::Tensor& lambda,
+  // l_T and d l_T / d theta into `gradient` (flat, overwritten); d l_T / d lambda too where
+  // `with_hypergradient`.
+  virtual absl::StatusOr<LossAndGradient> TrainGradient(const Batch& batch,
+                                                        const at::Tensor& lambda,
                                                         const at::Tensor& gradient,
                                                         bool with_hypergradient) = 0;
   // l_V and d l_V / d theta into `gradient` (flat, overwritten).
-  virtual absl::StatusOr<double> ValidationGradient(const Batch& batch, const at::Tensor& gradient) = 0;
+  virtual absl::StatusOr<double> ValidationGradient(const Batch& batch,
+                                                    const at::Tensor& gradient) = 0;
   // d/d lambda of <d l_T / d theta, direction>: exact second order, shape [H]; `direction` is flat.
   virtual absl::StatusOr<at::Tensor> CrossGradient(const Batch& batch, const at::Tensor& lambda,
                                                    const at::Tensor& direction) = 0;
