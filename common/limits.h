@@ -30,6 +30,19 @@ inline constexpr int kMaxThreads = 256;
 // A job file is written by a person.
 inline constexpr int64_t kMaxJobFileBytes = 1 << 20;
 inline constexpr int kMaxDisplayNameBytes = 256;
+// Deeper or longer ones are no job: a JobSpec nests three deep and has some fifty fields.
+inline constexpr int kMaxJobFileDepth = 16;
+inline constexpr int kMaxJobFileNodes = 10'000;
+// What a person mends at one go.
+inline constexpr int kMaxJobFileErrors = 20;
+// A job's name is a DNS label (https://google.aip.dev/133).
+inline constexpr int kMinJobIdBytes = 4;
+inline constexpr int kMaxJobIdBytes = 63;
+// Linux's PATH_MAX.
+inline constexpr int kMaxPathBytes = 4096;
+// An idx file counts in 32 bits; a batch lies in memory whole.
+inline constexpr int64_t kMaxExamples = 1'000'000'000;
+inline constexpr int64_t kMaxBatchSize = 1 << 20;
 inline constexpr int kMaxRendezvousKeyBytes = 256;
 inline constexpr int kMaxRendezvousValueBytes = 64 << 10;
 
@@ -45,6 +58,8 @@ inline constexpr int kReattachGraceMs = 10'000;
 // A peer may still be reading its data when the others are ready.
 inline constexpr int kRendezvousTimeoutMs = 300'000;
 inline constexpr int kDefaultCollectiveTimeoutSeconds = 60;
+// A longer one only hides a worker that hangs.
+inline constexpr int kMaxCollectiveTimeoutSeconds = 3600;
 
 // The loop's inbox: past it, callers are told RESOURCE_EXHAUSTED.
 inline constexpr int kMaxLoopInbox = 10'000;
