@@ -70,12 +70,14 @@ struct LossAndGradient {
   at::Tensor hypergradient;
 };
 
-// A member's forward whose graph to lambda is still alive.
+// A member's forward whose graph to lambda is still alive. The graph refers to the bound storage
+// instead of keeping copies of theta: whoever wrote other parameters there since writes the
+// member's again before Hypergradient.
 class RetainedMember {
  public:
   virtual ~RetainedMember() = default;
   virtual double loss() const = 0;
-  // d loss / d lambda, shape [H]; once.
+  // d loss / d lambda, shape [H]; once. INTERNAL when other parameters than the member's are bound.
   virtual absl::StatusOr<at::Tensor> Hypergradient() = 0;
 };
 
