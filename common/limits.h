@@ -61,6 +61,41 @@ inline constexpr int kDefaultCollectiveTimeoutSeconds = 60;
 // A longer one only hides a worker that hangs.
 inline constexpr int kMaxCollectiveTimeoutSeconds = 3600;
 
+// A member looks at its cancel flag at least once a step; one that has not left its generation (or
+// dropped its job) after this long counts as lost.
+inline constexpr int kLeaveTimeoutMs = 30'000;
+// Workers come in groups: a running generation is grown once, when none has come for this long.
+inline constexpr int kGrowthDelayMs = 1000;
+// Two groups that each hold some of the workers which the other needs: after this long the younger
+// one gives its workers up and goes on from a checkpoint.
+inline constexpr int kStuckGroupMs = 30'000;
+// Generations in a row without one committed step; then the job fails rather than try for ever.
+inline constexpr int kMaxFruitlessGenerations = 20;
+// Deadlines are looked at this often.
+inline constexpr int kTickIntervalMs = 250;
+// The coordinator was itself stopped for a while if its ticks are further apart than this; the
+// silence is then not the workers'.
+inline constexpr int kStalledMs = 2000;
+
+// What one coordinator keeps in mind: some 2 KiB for each job, ended ones included.
+inline constexpr int kMaxJobs = 100'000;
+// What stays in memory of the log of steps; older ones are read from disk.
+inline constexpr int kMaxRecentChecksums = 65'536;
+inline constexpr int kMaxConnectedWorkers = 4096;
+inline constexpr int kMaxWorkerIdBytes = 63;
+// Names, reasons and messages that a worker writes for people.
+inline constexpr int kMaxWorkerTextBytes = 4096;
+inline constexpr int kMaxEvaluationMetrics = 64;
+inline constexpr int kKeptCheckpoints = 2;
+// Each holds a file and a thread of the server.
+inline constexpr int kMaxConcurrentTransfers = 16;
+// What waits to be sent to one worker; a worker that reads nothing for so long is cut off. A group
+// of kMaxWorkersPerJob may exchange a few addresses each before a member reads.
+inline constexpr int kMaxOutgoingMessages = 8192;
+inline constexpr int kWatchKeepaliveMs = 15'000;
+// gRPC's buffers for all connections together.
+inline constexpr int64_t kServerMemoryBytes = int64_t{1} << 30;
+
 // The loop's inbox: past it, callers are told RESOURCE_EXHAUSTED.
 inline constexpr int kMaxLoopInbox = 10'000;
 // Inputs that share one transaction.
