@@ -43,6 +43,10 @@ inline constexpr int kMaxPathBytes = 4096;
 // An idx file counts in 32 bits; a batch lies in memory whole.
 inline constexpr int64_t kMaxExamples = 1'000'000'000;
 inline constexpr int64_t kMaxBatchSize = 1 << 20;
+// A data set is held in the memory of every worker.
+inline constexpr int64_t kMaxDatasetFileBytes = int64_t{4} << 30;
+// Larger pictures are no data set for the models here.
+inline constexpr int kMaxImageExtent = 4096;
 inline constexpr int kMaxRendezvousKeyBytes = 256;
 inline constexpr int kMaxRendezvousValueBytes = 64 << 10;
 
