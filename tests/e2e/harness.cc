@@ -1,0 +1,254 @@
+#include "tests/e2e/harness.h"
+
+#include <fcntl.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <numeric>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+namespace evograd::e2e {
+namespace {
+
+constexpr char kCoordinator[] = "server/coordinator";
+constexpr char kWorker[] = "worker/worker";
+
+// A condition that another process makes true: looked at until it holds.
+bool WaitUntil(const std::function<bool()>& condition) {
+  const absl::Time deadline = absl::Now() + kPatience;
+  while (!condition()) {
+    if (absl::Now() > deadline) return false;
+    timespec pause{0, 5'000'000};
+    nanosleep(&pause, nullptr);
+  }
+  return true;
+}
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::unique_ptr<grpc::ClientContext> Context() {
+  auto context = std::make_unique<grpc::ClientContext>();
+  context->set_wait_for_ready(true);
+  context->set_deadline(absl::ToChronoTime(absl::Now() + kPatience));
+  return context;
+}
+
+}  // namespace
+
+Process::Process(const std::vector<std::string>& command, const std::string& output_path)
+    : output_path_(output_path) {
+  std::vector<char*> arguments;
+  for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+  pid_ = fork();
+  if (pid_ == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const int output = open(output_path.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    dup2(output, STDOUT_FILENO);
+    dup2(output, STDERR_FILENO);
+    execv(arguments[0], arguments.data());
+    _exit(127);
+  }
+}
+
+Process::~Process() { KillAndWait(); }
+
+void Process::Signal(int signal) { kill(pid_, signal); }
+
+int Process::Wait() {
+  if (!ended_) {
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    ended_ = true;
+    code_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+  return code_;
+}
+
+void Process::KillAndWait() {
+  if (ended_) return;
+  Signal(SIGKILL);
+  Wait();
+}
+
+std::string Process::Output() const { return ReadFile(output_path_); }
+
+Cluster::Cluster() {
+  std::string name = absl::StrCat(getenv("TEST_TMPDIR"), "/cluster-XXXXXX");
+  EXPECT_NE(mkdtemp(name.data()), nullptr);
+  folder_ = name;
+}
+
+Cluster::~Cluster() {
+  if (testing::Test::HasFailure()) std::cerr << Outputs();
+}
+
+std::string Cluster::Outputs() const {
+  std::string text = absl::StrCat("--- coordinator\n", ReadFile(PathOf("coordinator.log")));
+  for (const auto& [id, process] : workers_) {
+    absl::StrAppend(&text, "--- worker ", id, "\n", process->Output());
+  }
+  return text;
+}
+
+void Cluster::StartCoordinator() {
+  const std::string port_file = PathOf(absl::StrCat("port-", ++coordinator_starts_));
+  coordinator_ = std::make_unique<Process>(
+      std::vector<std::string>{kCoordinator, "--data_dir=" + PathOf("data"),
+                               "--listen=" + (address_.empty() ? "127.0.0.1:0" : address_),
+                               "--port_file=" + port_file},
+      PathOf("coordinator.log"));
+  ASSERT_TRUE(WaitUntil([&] { return !ReadFile(port_file).empty(); })) << Outputs();
+  if (address_.empty()) {
+    address_ = ReadFile(port_file);
+    while (!address_.empty() && isspace(address_.back())) address_.pop_back();
+    Connect();
+  }
+}
+
+void Cluster::Connect() {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 200);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
+  stub_ = v1::JobService::NewStub(
+      grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), arguments));
+}
+
+void Cluster::KillCoordinator() { coordinator_->KillAndWait(); }
+
+void Cluster::StartWorker(const std::string& id, const std::vector<std::string>& flags) {
+  std::vector<std::string> command = {kWorker, "--coordinator=" + address_, "--device=cpu",
+                                      "--worker_id=" + id, "--interface_address=127.0.0.1"};
+  command.insert(command.end(), flags.begin(), flags.end());
+  workers_[id] = std::make_unique<Process>(command, PathOf("worker-" + id + ".log"));
+}
+
+void Cluster::KillWorker(const std::string& id) { workers_.at(id)->KillAndWait(); }
+
+void Cluster::WaitForFreeWorkers(int count) {
+  ASSERT_TRUE(WaitUntil([&] {
+    v1::ListWorkersResponse response;
+    if (!stub_->ListWorkers(Context().get(), v1::ListWorkersRequest(), &response).ok())
+      return false;
+    int free = 0;
+    for (const v1::Worker& worker : response.workers()) free += worker.state() == v1::FREE;
+    return free == count;
+  })) << "waiting for "
+      << count << " free workers\n"
+      << Outputs();
+}
+
+v1::Job Cluster::Submit(const std::string& job_id, const v1::JobSpec& spec) {
+  v1::CreateJobRequest request;
+  request.set_job_id(job_id);
+  *request.mutable_spec() = spec;
+  v1::Job job;
+  const grpc::Status status = stub_->CreateJob(Context().get(), request, &job);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return job;
+}
+
+v1::Job Cluster::Get(const std::string& job_id) {
+  v1::GetJobRequest request;
+  request.set_name("jobs/" + job_id);
+  v1::Job job;
+  const grpc::Status status = stub_->GetJob(Context().get(), request, &job);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return job;
+}
+
+std::vector<v1::Event> Cluster::WatchUntil(const std::string& job_id,
+                                           const std::function<bool(const v1::Event&)>& enough) {
+  std::vector<v1::Event> events;
+  const absl::Time deadline = absl::Now() + kPatience;
+  while (absl::Now() < deadline) {
+    v1::WatchJobRequest request;
+    request.set_name("jobs/" + job_id);
+    request.set_after_sequence(events.empty() ? 0 : events.back().sequence());
+    auto context = Context();
+    auto reader = stub_->WatchJob(context.get(), request);
+    v1::WatchJobResponse response;
+    while (reader->Read(&response)) {
+      for (const v1::Event& event : response.events()) {
+        EXPECT_EQ(event.sequence(), static_cast<int64_t>(events.size()) + 1);
+        events.push_back(event);
+        if (enough(event)) {
+          context->TryCancel();
+          return events;
+        }
+      }
+    }
+    const grpc::Status status = reader->Finish();
+    if (status.ok()) return events;  // the job has ended
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << status.error_message();
+  }
+  ADD_FAILURE() << "job " << job_id
+                << " did not get there; its state: " << Get(job_id).DebugString();
+  return events;
+}
+
+std::vector<v1::Event> Cluster::AllEvents(const std::string& job_id) {
+  return WatchUntil(job_id, [](const v1::Event&) { return false; });
+}
+
+void Cluster::WaitForStep(const std::string& job_id, int64_t committed) {
+  WatchUntil(job_id, [&](const v1::Event& event) {
+    const auto& steps = event.steps_committed().steps();
+    return !steps.empty() && steps.rbegin()->step() + 1 >= committed;
+  });
+}
+
+v1::Job Cluster::WaitForEnd(const std::string& job_id) {
+  AllEvents(job_id);
+  return Get(job_id);
+}
+
+v1::JobSpec SmallRotation(int64_t steps) {
+  v1::JobSpec spec;
+  v1::Rotation* rotation = spec.mutable_problem()->mutable_rotation();
+  rotation->set_data_dir("/usr/share/datasets/fashion-mnist");
+  rotation->set_train_examples(256);
+  rotation->set_validation_examples(128);
+  rotation->set_test_examples(64);
+  rotation->set_batch_size(16);
+  rotation->set_validation_batch_size(16);
+  spec.mutable_estimator()->set_population(4);
+  spec.mutable_meta_optimizer()->set_learning_rate(0.01);
+  spec.set_virtual_workers(4);
+  spec.set_steps(steps);
+  spec.set_seed(7);
+  spec.set_min_workers(1);
+  spec.set_max_workers(4);
+  return spec;
+}
+
+std::vector<int64_t> CommittedSteps(const std::vector<v1::Event>& events) {
+  std::vector<int64_t> steps;
+  for (const v1::Event& event : events) {
+    for (const v1::StepMetrics& step : event.steps_committed().steps())
+      steps.push_back(step.step());
+  }
+  return steps;
+}
+
+std::vector<int64_t> StepsUpTo(int64_t count) {
+  std::vector<int64_t> steps(count);
+  std::iota(steps.begin(), steps.end(), 0);
+  return steps;
+}
+
+}  // namespace evograd::e2e

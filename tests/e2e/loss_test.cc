@@ -1,0 +1,117 @@
+// Goal: whatever is killed or paused, a job ends with the result of the undisturbed run, each step
+// in the log once. Method: real processes; SIGKILL and SIGSTOP at steps drawn from a fixed seed;
+// the hashes of an undisturbed run as the reference.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "tests/e2e/harness.h"
+
+namespace evograd::e2e {
+namespace {
+
+constexpr int64_t kSteps = 60;
+
+class LossTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    cluster_.StartCoordinator();
+    cluster_.StartWorker("w1");
+    cluster_.StartWorker("w2");
+    cluster_.WaitForFreeWorkers(2);
+    reference_ = Undisturbed();
+  }
+
+  static v1::JobSpec Spec() {
+    v1::JobSpec spec = SmallRotation(kSteps);
+    spec.set_max_workers(2);
+    spec.set_pipeline_depth(4);
+    spec.set_checkpoint_interval_steps(10);
+    return spec;
+  }
+
+  v1::Job Undisturbed() {
+    cluster_.Submit("undisturbed", Spec());
+    const v1::Job job = cluster_.WaitForEnd("undisturbed");
+    EXPECT_EQ(job.state(), v1::SUCCEEDED) << job.DebugString();
+    EXPECT_EQ(job.recoveries() + job.restarts(), 0);
+    cluster_.WaitForFreeWorkers(2);
+    return job;
+  }
+
+  void ExpectSameResult(const std::string& id) {
+    const std::vector<v1::Event> events = cluster_.AllEvents(id);
+    const v1::Job job = cluster_.Get(id);
+    EXPECT_EQ(job.state(), v1::SUCCEEDED) << job.DebugString();
+    EXPECT_EQ(job.parameters_sha256(), reference_.parameters_sha256());
+    EXPECT_EQ(job.hyperparameters_sha256(), reference_.hyperparameters_sha256());
+    EXPECT_EQ(CommittedSteps(events), StepsUpTo(kSteps));
+  }
+
+  Cluster cluster_;
+  v1::Job reference_;
+};
+
+TEST_F(LossTest, WorkerKilledTwentyTimes) {
+  std::mt19937 random(20261123);
+  int next_worker = 3;
+  std::vector<std::string> alive = {"w1", "w2"};
+  for (int job = 0; job < 5; ++job) {
+    const std::string id = absl::StrCat("killed-", job);
+    cluster_.WaitForFreeWorkers(2);
+    cluster_.Submit(id, Spec());
+    for (int kill = 0; kill < 4; ++kill) {
+      // One kill in each quarter of the job, at a random step of it.
+      cluster_.WaitForStep(id, 1 + kill * kSteps / 4 + random() % (kSteps / 4 - 2));
+      std::string& victim = alive[random() % 2];
+      cluster_.KillWorker(victim);
+      victim = absl::StrCat("w", next_worker++);
+      cluster_.StartWorker(victim);
+    }
+    ExpectSameResult(id);
+    EXPECT_GE(cluster_.Get(id).recoveries(), 1);
+  }
+}
+
+TEST_F(LossTest, CoordinatorKilledAndBack) {
+  std::mt19937 random(11);
+  cluster_.Submit("orphaned", Spec());
+  for (int kill = 0; kill < 3; ++kill) {
+    cluster_.WaitForStep("orphaned", 1 + kill * kSteps / 3 + random() % (kSteps / 3 - 2));
+    cluster_.KillCoordinator();
+    cluster_.StartCoordinator();
+  }
+  ExpectSameResult("orphaned");
+  EXPECT_EQ(cluster_.Get("orphaned").restarts(), 0);
+}
+
+TEST_F(LossTest, AllWorkersKilledGoesOnFromTheCheckpoint) {
+  cluster_.Submit("lost", Spec());
+  cluster_.WaitForStep("lost", 35);
+  cluster_.KillWorker("w1");
+  cluster_.KillWorker("w2");
+  cluster_.StartWorker("w3");
+  cluster_.StartWorker("w4");
+  ExpectSameResult("lost");
+  EXPECT_EQ(cluster_.Get("lost").restarts(), 1);
+  int64_t from_step = -1;
+  for (const v1::Event& event : cluster_.AllEvents("lost")) {
+    if (event.has_restarted()) from_step = event.restarted().from_step();
+  }
+  EXPECT_GE(from_step, 10);
+}
+
+TEST_F(LossTest, PausedWorkerIsLeftBehindAndDoesNoHarmWhenItComesBack) {
+  cluster_.Submit("paused", Spec());
+  cluster_.WaitForStep("paused", 10);
+  cluster_.worker("w2").Signal(SIGSTOP);
+  ExpectSameResult("paused");
+  EXPECT_GE(cluster_.Get("paused").recoveries(), 1);
+  cluster_.worker("w2").Signal(SIGCONT);
+  cluster_.WaitForFreeWorkers(2);
+}
+
+}  // namespace
+}  // namespace evograd::e2e
