@@ -1,0 +1,45 @@
+// LeNet for pictures of 28 x 28 pixels and 10 classes: two convolutions (6 and 16 channels of 5 x
+// 5, the first padded by 2), each followed by ReLU and 2 x 2 max pooling, then linear layers
+// 400-120-84-10. 61,706 parameters.
+//
+//   auto net = std::make_shared<LeNet>();
+//   net->to(at::kCUDA, at::kFloat);
+//   at::Tensor logits = net->Forward(images);  // [N, 1, 28, 28] -> [N, 10]
+//
+// Threads: one at a time. Errors: LibTorch's exceptions.
+#ifndef EVOGRAD_WORKER_MODELS_LENET_H_
+#define EVOGRAD_WORKER_MODELS_LENET_H_
+
+#include <ATen/core/Tensor.h>
+#include <torch/nn/module.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/linear.h>
+
+#include <cstdint>
+
+namespace evograd {
+
+class LeNet : public torch::nn::Module {
+ public:
+  static constexpr int64_t kExtent = 28;
+  static constexpr int64_t kClasses = 10;
+
+  LeNet();
+
+  at::Tensor Forward(const at::Tensor& images);
+
+  // PyTorch's default initialisation, every layer's weight and bias uniform in +-1/sqrt(fan in), as
+  // a pure function of `seed`: the same on every device and, up to rounding, of every type.
+  void Initialise(uint64_t seed);
+
+ private:
+  torch::nn::Conv2d conv1_;
+  torch::nn::Conv2d conv2_;
+  torch::nn::Linear fc1_;
+  torch::nn::Linear fc2_;
+  torch::nn::Linear fc3_;
+};
+
+}  // namespace evograd
+
+#endif  // EVOGRAD_WORKER_MODELS_LENET_H_
