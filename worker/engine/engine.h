@@ -59,8 +59,9 @@ class Engine {
   virtual int64_t phases() const = 0;
   int64_t completed_steps() const { return phases() / 2; }
 
-  // The rest of step completed_steps(); its result joins `pending()`. Collective. Step 0's result also carries the
-  // initial hyperparameters, from which the coordinator's own state begins, and their names where they fit a line.
+  // The rest of step completed_steps(); its result joins `pending()`. Collective. Step 0's result
+  // also carries the initial hyperparameters, from which the coordinator's own state begins, and
+  // their names where they fit a line.
   virtual absl::Status RunStep(Communicator& communicator) = 0;
 
   // Results of completed steps that were not forgotten yet, oldest first.
