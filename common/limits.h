@@ -90,6 +90,11 @@ inline constexpr int kMaxWorkerIdBytes = 63;
 // Names, reasons and messages that a worker writes for people.
 inline constexpr int kMaxWorkerTextBytes = 4096;
 inline constexpr int kMaxEvaluationMetrics = 64;
+// The message of a job's error, with the last lines of a log.
+inline constexpr int kMaxJobErrorBytes = 16 << 10;
+// Events and pages of lists stay well below kMaxMessageBytes.
+inline constexpr int kMaxEventBytes = 1 << 20;
+inline constexpr int kMaxPageBytes = 2 << 20;
 inline constexpr int kKeptCheckpoints = 2;
 // Each holds a file and a thread of the server.
 inline constexpr int kMaxConcurrentTransfers = 16;
@@ -99,6 +104,12 @@ inline constexpr int kMaxOutgoingMessages = 8192;
 inline constexpr int kWatchKeepaliveMs = 15'000;
 // gRPC's buffers for all connections together.
 inline constexpr int64_t kServerMemoryBytes = int64_t{1} << 30;
+
+// Clients ping a silent coordinator; it accepts pings from any peer three times as often before it
+// takes them for abuse, and a peer that does not answer a ping for this long is gone.
+inline constexpr int kClientKeepaliveMs = 30'000;
+inline constexpr int kMinPingIntervalMs = 10'000;
+inline constexpr int kKeepaliveTimeoutMs = 10'000;
 
 // The loop's inbox: past it, callers are told RESOURCE_EXHAUSTED.
 inline constexpr int kMaxLoopInbox = 10'000;
