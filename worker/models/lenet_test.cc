@@ -4,7 +4,7 @@
 // PyTorch has them in float64.
 #include "worker/models/lenet.h"
 
-#include <ATen/Functions.h>
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
