@@ -1,0 +1,173 @@
+#include "client/lib/client.h"
+
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/support/channel_arguments.h>
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/lib/backoff.h"
+#include "client/lib/download.h"
+#include "client/lib/grpc_status.h"
+#include "client/lib/uuid.h"
+#include "common/limits.h"
+#include "common/status_macros.h"
+#include "spec/error.h"
+
+namespace evograd {
+namespace {
+
+// Long enough for a coordinator that is being restarted by hand, short enough for a person who
+// mistyped the address.
+constexpr int kMaxAttempts = 6;  // about 1.5 s
+
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, limits::kClientKeepaliveMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, limits::kKeepaliveTimeoutMs);
+  // gRPC's own is a second: longer than all of our repeats.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
+  arguments.SetMaxReceiveMessageSize(limits::kMaxMessageBytes);
+  // Repeats are ours alone.
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  // A proxy of the environment knows no coordinator on this machine.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+}
+
+}  // namespace
+
+Client::Client(ClientOptions options)
+    : options_(std::move(options)),
+      channel_(MakeChannel(options_.address)),
+      stub_(v1::JobService::NewStub(channel_)) {}
+
+template <typename Request, typename Response>
+absl::StatusOr<Response> Client::Call(
+    grpc::Status (v1::JobService::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+    const Request& request) {
+  const absl::Time deadline = absl::Now() + options_.timeout;
+  for (int attempt = 0;; ++attempt) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(deadline));
+    Response response;
+    const grpc::Status status = (stub_.get()->*method)(&context, request, &response);
+    if (status.ok()) return response;
+    const absl::Duration pause = Backoff(attempt);
+    if (status.error_code() != grpc::StatusCode::UNAVAILABLE || attempt + 1 == kMaxAttempts ||
+        absl::Now() + pause >= deadline) {
+      return FromGrpc(status, options_.address);
+    }
+    absl::SleepFor(pause);
+  }
+}
+
+absl::StatusOr<v1::Job> Client::CreateJob(const std::string& job_id, const v1::JobSpec& spec) {
+  v1::CreateJobRequest request;
+  request.set_job_id(job_id);
+  *request.mutable_spec() = spec;
+  request.set_request_id(NewUuid());
+  return Call(&v1::JobService::Stub::CreateJob, request);
+}
+
+absl::StatusOr<v1::Job> Client::ValidateJob(const std::string& job_id, const v1::JobSpec& spec) {
+  v1::CreateJobRequest request;
+  request.set_job_id(job_id);
+  *request.mutable_spec() = spec;
+  request.set_validate_only(true);
+  return Call(&v1::JobService::Stub::CreateJob, request);
+}
+
+absl::StatusOr<v1::Job> Client::GetJob(const std::string& name) {
+  v1::GetJobRequest request;
+  request.set_name(name);
+  return Call(&v1::JobService::Stub::GetJob, request);
+}
+
+absl::StatusOr<v1::Job> Client::CancelJob(const std::string& name) {
+  v1::CancelJobRequest request;
+  request.set_name(name);
+  return Call(&v1::JobService::Stub::CancelJob, request);
+}
+
+absl::Status Client::ForEachJob(const std::function<bool(const v1::Job&)>& visit) {
+  v1::ListJobsRequest request;
+  do {
+    EVOGRAD_ASSIGN_OR_RETURN(v1::ListJobsResponse page,
+                             Call(&v1::JobService::Stub::ListJobs, request));
+    for (const v1::Job& job : page.jobs()) {
+      if (!visit(job)) return absl::OkStatus();
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return absl::OkStatus();
+}
+
+absl::Status Client::ForEachWorker(const std::function<bool(const v1::Worker&)>& visit) {
+  v1::ListWorkersRequest request;
+  do {
+    EVOGRAD_ASSIGN_OR_RETURN(v1::ListWorkersResponse page,
+                             Call(&v1::JobService::Stub::ListWorkers, request));
+    for (const v1::Worker& worker : page.workers()) {
+      if (!visit(worker)) return absl::OkStatus();
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return absl::OkStatus();
+}
+
+absl::Status Client::ForEachCheckpoint(const std::string& job,
+                                       const std::function<bool(const v1::Checkpoint&)>& visit) {
+  v1::ListCheckpointsRequest request;
+  request.set_parent(job);
+  do {
+    EVOGRAD_ASSIGN_OR_RETURN(v1::ListCheckpointsResponse page,
+                             Call(&v1::JobService::Stub::ListCheckpoints, request));
+    for (const v1::Checkpoint& checkpoint : page.checkpoints()) {
+      if (!visit(checkpoint)) return absl::OkStatus();
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::Checkpoint> Client::DownloadCheckpoint(const std::string& name,
+                                                          const std::string& path) {
+  v1::DownloadCheckpointRequest request;
+  request.set_name(name);
+  grpc::ClientContext context;
+  const auto reader = stub_->DownloadCheckpoint(&context, request);
+  v1::DownloadCheckpointResponse response;
+  // The reason for having no first message is the better one to give.
+  if (!reader->Read(&response)) {
+    const grpc::Status status = reader->Finish();
+    if (!status.ok()) return FromGrpc(status, options_.address);
+    return MakeError(absl::StatusCode::kDataLoss,
+                     absl::StrCat("the coordinator sent nothing of ", name), "CHECKPOINT_DAMAGED",
+                     {{"checkpoint", name}});
+  }
+  EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<Download> download,
+                           Download::Start(response.checkpoint(), path));
+  absl::Status written;
+  do {
+    written = download->Write(response.chunk());
+  } while (written.ok() && reader->Read(&response));
+  if (!written.ok()) context.TryCancel();
+  const grpc::Status status = reader->Finish();
+  EVOGRAD_RETURN_IF_ERROR(written);
+  if (!status.ok()) return FromGrpc(status, options_.address);
+  EVOGRAD_RETURN_IF_ERROR(download->Finish());
+  return download->checkpoint();
+}
+
+std::unique_ptr<JobWatcher> Client::Watch(const std::string& name, int64_t after_sequence,
+                                          WatchOptions options) {
+  return std::make_unique<JobWatcher>(stub_, options_.address, name, after_sequence, options);
+}
+
+}  // namespace evograd

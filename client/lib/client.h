@@ -1,0 +1,89 @@
+// The C++ client of a coordinator: every method of evograd.v1.JobService with deadlines, repeats
+// and readable errors.
+//
+//   Client client(ClientOptions{"127.0.0.1:7070"});
+//   EVOGRAD_ASSIGN_OR_RETURN(v1::Job job, client.CreateJob("my-job", spec));
+//   std::unique_ptr<JobWatcher> watcher = client.Watch(job.name());
+//   v1::Event event;
+//   while (true) {
+//     EVOGRAD_ASSIGN_OR_RETURN(bool more, watcher->Next(&event));
+//     if (!more) break;
+//   }
+//
+// Errors are the coordinator's own, with its google.rpc details as payloads (spec/error.h), or
+//   UNAVAILABLE        nobody answers at the address (after repeats, for about two seconds);
+//   DEADLINE_EXCEEDED  no answer within `timeout`.
+// Every call is repeated while it finds nobody: reads and CancelJob change nothing when repeated,
+// and CreateJob carries a request id.
+//
+// Threads: any, at the same time.
+#ifndef EVOGRAD_CLIENT_LIB_CLIENT_H_
+#define EVOGRAD_CLIENT_LIB_CLIENT_H_
+
+#include <grpcpp/channel.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/lib/job_watcher.h"
+#include "proto/evograd/v1/job_service.grpc.pb.h"
+
+namespace evograd {
+
+struct ClientOptions {
+  // host:port of the coordinator.
+  std::string address;
+  // Of each call, its repeats included.
+  absl::Duration timeout = absl::Seconds(10);
+};
+
+class Client {
+ public:
+  explicit Client(ClientOptions options);
+
+  // `job_id` empty: the coordinator chooses one.
+  absl::StatusOr<v1::Job> CreateJob(const std::string& job_id, const v1::JobSpec& spec);
+  // Checks only; the answer is the job as it would be.
+  absl::StatusOr<v1::Job> ValidateJob(const std::string& job_id, const v1::JobSpec& spec);
+
+  // Jobs have resource names: `jobs/{job_id}`.
+  absl::StatusOr<v1::Job> GetJob(const std::string& name);
+  absl::StatusOr<v1::Job> CancelJob(const std::string& name);
+
+  // Calls `visit` on each, newest first, page after page, until it answers false.
+  absl::Status ForEachJob(const std::function<bool(const v1::Job&)>& visit);
+  absl::Status ForEachWorker(const std::function<bool(const v1::Worker&)>& visit);
+  absl::Status ForEachCheckpoint(const std::string& job,
+                                 const std::function<bool(const v1::Checkpoint&)>& visit);
+
+  // Writes the checkpoint's bytes to `path`, which appears only when they are whole and have the
+  // stated SHA-256. DATA_LOSS: they have not. FAILED_PRECONDITION: the file cannot be written.
+  absl::StatusOr<v1::Checkpoint> DownloadCheckpoint(const std::string& name,
+                                                    const std::string& path);
+
+  // Events of a job from the one after `after_sequence` on.
+  std::unique_ptr<JobWatcher> Watch(const std::string& name, int64_t after_sequence = 0,
+                                    WatchOptions options = {});
+
+  const std::string& address() const { return options_.address; }
+
+ private:
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Call(grpc::Status (v1::JobService::Stub::*method)(grpc::ClientContext*,
+                                                                             const Request&,
+                                                                             Response*),
+                                const Request& request);
+
+  const ClientOptions options_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::shared_ptr<v1::JobService::Stub> stub_;
+};
+
+}  // namespace evograd
+
+#endif  // EVOGRAD_CLIENT_LIB_CLIENT_H_

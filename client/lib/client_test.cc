@@ -1,0 +1,236 @@
+// Goal: calls are repeated when nobody answers and only then, lists are read to the end, a watch
+// goes on after a lost connection, errors keep their details. Method: a service in this process
+// that answers as the test tells it.
+#include "client/lib/client.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <deque>
+#include <fstream>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "common/sha256.h"
+#include "spec/error.h"
+
+namespace evograd {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+// Each WatchJob call serves one of `watches`: events from..to, then a status.
+struct ScriptedWatch {
+  int64_t from;
+  int64_t to;
+  grpc::Status status;
+};
+
+class PuppetService : public v1::JobService::Service {
+ public:
+  grpc::Status CreateJob(grpc::ServerContext* context, const v1::CreateJobRequest* request,
+                         v1::Job* job) override {
+    request_ids.push_back(request->request_id());
+    if (failures-- > 0) return grpc::Status(grpc::StatusCode::UNAVAILABLE, "restarting");
+    job->set_name("jobs/" + request->job_id());
+    return final_status;
+  }
+  grpc::Status ListJobs(grpc::ServerContext* context, const v1::ListJobsRequest* request,
+                        v1::ListJobsResponse* response) override {
+    const int page = request->page_token().empty() ? 0 : std::stoi(request->page_token());
+    response->add_jobs()->set_name(absl::StrCat("jobs/job-", page));
+    if (page < 2) response->set_next_page_token(absl::StrCat(page + 1));
+    return grpc::Status::OK;
+  }
+  grpc::Status WatchJob(grpc::ServerContext* context, const v1::WatchJobRequest* request,
+                        grpc::ServerWriter<v1::WatchJobResponse>* writer) override {
+    asked_after.push_back(request->after_sequence());
+    if (watches.empty()) {  // a quiet job
+      writer->Write(v1::WatchJobResponse());
+      test_over.WaitForNotification();
+      return grpc::Status::OK;
+    }
+    const ScriptedWatch watch = watches.front();
+    watches.pop_front();
+    for (int64_t sequence = watch.from; sequence <= watch.to; ++sequence) {
+      v1::WatchJobResponse response;
+      response.add_events()->set_sequence(sequence);
+      writer->Write(response);
+    }
+    return watch.status;
+  }
+  grpc::Status DownloadCheckpoint(
+      grpc::ServerContext* context, const v1::DownloadCheckpointRequest* request,
+      grpc::ServerWriter<v1::DownloadCheckpointResponse>* writer) override {
+    v1::DownloadCheckpointResponse response;
+    Sha256 hash;
+    hash.Update("abcdef");
+    response.mutable_checkpoint()->set_size_bytes(6);
+    response.mutable_checkpoint()->set_sha256(hash.HexDigest());
+    response.set_chunk("abc");
+    writer->Write(response);
+    response.clear_checkpoint();
+    response.set_chunk(second_chunk);
+    writer->Write(response);
+    return final_status;
+  }
+
+  int failures = 0;
+  grpc::Status final_status;
+  std::vector<std::string> request_ids;
+  std::deque<ScriptedWatch> watches;
+  std::vector<int64_t> asked_after;
+  std::string second_chunk = "def";
+  absl::Notification test_over;
+};
+
+class ClientTest : public ::testing::Test {
+ protected:
+  ClientTest() {
+    grpc::ServerBuilder builder;
+    int port = 0;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(&service_);
+    server_ = builder.BuildAndStart();
+    client_ = std::make_unique<Client>(ClientOptions{absl::StrCat("127.0.0.1:", port)});
+  }
+
+  ~ClientTest() override { service_.test_over.Notify(); }
+
+  std::vector<int64_t> Sequences(JobWatcher* watcher, absl::Status* status) {
+    std::vector<int64_t> sequences;
+    v1::Event event;
+    while (true) {
+      const absl::StatusOr<bool> more = watcher->Next(&event);
+      *status = more.status();
+      if (!more.ok() || !*more) return sequences;
+      sequences.push_back(event.sequence());
+    }
+  }
+
+  PuppetService service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Client> client_;
+};
+
+TEST_F(ClientTest, RepeatsWithTheSameRequestId) {
+  service_.failures = 2;
+  const auto job = client_->CreateJob("abcd", v1::JobSpec());
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->name(), "jobs/abcd");
+  ASSERT_THAT(service_.request_ids, SizeIs(3));
+  EXPECT_THAT(service_.request_ids[0], SizeIs(36));
+  EXPECT_EQ(service_.request_ids[0], service_.request_ids[2]);
+
+  ASSERT_TRUE(client_->CreateJob("efgh", v1::JobSpec()).ok());
+  EXPECT_NE(service_.request_ids[3], service_.request_ids[0]);
+}
+
+TEST_F(ClientTest, OtherErrorsAreNotRepeated) {
+  service_.final_status = grpc::Status(grpc::StatusCode::ALREADY_EXISTS, "there is one");
+  const auto job = client_->CreateJob("abcd", v1::JobSpec());
+  EXPECT_EQ(job.status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(job.status().message(), "there is one");
+  EXPECT_THAT(service_.request_ids, SizeIs(1));
+}
+
+TEST_F(ClientTest, RepeatsEnd) {
+  service_.failures = 1000;
+  const auto job = client_->CreateJob("abcd", v1::JobSpec());
+  EXPECT_EQ(job.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(GetErrorInfo(job.status()).reason, "COORDINATOR_UNREACHABLE");
+  EXPECT_LT(service_.request_ids.size(), 10);
+}
+
+TEST_F(ClientTest, ListsAreReadToTheEndOrAsFarAsWanted) {
+  std::vector<std::string> names;
+  ASSERT_TRUE(client_
+                  ->ForEachJob([&](const v1::Job& job) {
+                    names.push_back(job.name());
+                    return true;
+                  })
+                  .ok());
+  EXPECT_THAT(names, ElementsAre("jobs/job-0", "jobs/job-1", "jobs/job-2"));
+  int visited = 0;
+  ASSERT_TRUE(client_->ForEachJob([&](const v1::Job& job) { return ++visited < 2; }).ok());
+  EXPECT_EQ(visited, 2);
+}
+
+TEST_F(ClientTest, AWatchGoesOnWhereItWasCut) {
+  service_.watches = {{1, 3, grpc::Status(grpc::StatusCode::UNAVAILABLE, "cut")},
+                      {4, 3, grpc::Status(grpc::StatusCode::UNAVAILABLE, "cut")},
+                      {4, 5, grpc::Status::OK}};
+  absl::Status status;
+  const auto watcher = client_->Watch("jobs/abcd");
+  EXPECT_THAT(Sequences(watcher.get(), &status), ElementsAre(1, 2, 3, 4, 5));
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(service_.asked_after, ElementsAre(0, 3, 3));
+}
+
+TEST_F(ClientTest, AWatchEndsOnOtherErrors) {
+  service_.watches = {{1, 1, grpc::Status(grpc::StatusCode::NOT_FOUND, "gone")}};
+  absl::Status status;
+  EXPECT_THAT(Sequences(client_->Watch("jobs/abcd").get(), &status), ElementsAre(1));
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(ClientTest, AMissingEventIsAnError) {
+  service_.watches = {{2, 3, grpc::Status::OK}};
+  absl::Status status;
+  EXPECT_THAT(Sequences(client_->Watch("jobs/abcd").get(), &status), SizeIs(0));
+  EXPECT_EQ(GetErrorInfo(status).reason, "EVENT_GAP");
+}
+
+TEST_F(ClientTest, PatienceEnds) {
+  server_->Shutdown();
+  WatchOptions options;
+  options.patience = absl::Milliseconds(200);
+  absl::Status status;
+  Sequences(client_->Watch("jobs/abcd", 0, options).get(), &status);
+  EXPECT_EQ(GetErrorInfo(status).reason, "COORDINATOR_UNREACHABLE");
+}
+
+TEST_F(ClientTest, DeadlinesEndAWatch) {
+  WatchOptions options;
+  options.deadline = absl::Now() + absl::Milliseconds(200);
+  absl::Status status;
+  Sequences(client_->Watch("jobs/abcd", 0, options).get(), &status);
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("the job goes on"));
+}
+
+TEST_F(ClientTest, CancelEndsAWaitingWatch) {
+  const auto watcher = client_->Watch("jobs/abcd");
+  std::thread canceller([&] { watcher->Cancel(); });
+  absl::Status status;
+  Sequences(watcher.get(), &status);
+  canceller.join();
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+}
+
+TEST_F(ClientTest, DownloadsAreCheckedAndPutInPlace) {
+  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/checkpoint";
+  ASSERT_TRUE(client_->DownloadCheckpoint("jobs/abcd/checkpoints/1", path).ok());
+  std::stringstream bytes;
+  bytes << std::ifstream(path).rdbuf();
+  EXPECT_EQ(bytes.str(), "abcdef");
+
+  service_.second_chunk = "dXf";
+  EXPECT_EQ(client_->DownloadCheckpoint("jobs/abcd/checkpoints/1", path).status().code(),
+            absl::StatusCode::kDataLoss);
+  service_.final_status = grpc::Status(grpc::StatusCode::UNAVAILABLE, "cut");
+  EXPECT_EQ(client_->DownloadCheckpoint("jobs/abcd/checkpoints/1", path).status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
+}  // namespace
+}  // namespace evograd

@@ -1,0 +1,48 @@
+#include "client/lib/grpc_status.h"
+
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+#include "proto/google/rpc/status.pb.h"
+#include "spec/error.h"
+
+namespace evograd {
+
+absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
+  if (status.ok()) return absl::OkStatus();
+  google::rpc::Status details;
+  if (!status.error_details().empty() && details.ParseFromString(status.error_details()) &&
+      details.details_size() > 0) {
+    absl::Status result(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+    for (const auto& detail : details.details()) {
+      result.SetPayload(detail.type_url(), absl::Cord(detail.value()));
+    }
+    return result;
+  }
+  const std::map<std::string, std::string> metadata = {{"address", address},
+                                                       {"grpc", status.error_message()}};
+  switch (status.error_code()) {
+    case grpc::StatusCode::UNAVAILABLE:
+      return MakeError(
+          absl::StatusCode::kUnavailable,
+          absl::StrCat("no coordinator answers at ", address,
+                       "; start one with `evograd up` or name another with --coordinator"),
+          "COORDINATOR_UNREACHABLE", metadata);
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+      return MakeError(
+          absl::StatusCode::kDeadlineExceeded,
+          absl::StrCat("the coordinator at ", address,
+                       " did not answer in time; look at its log, or wait longer with --timeout"),
+          "COORDINATOR_TIMEOUT", metadata);
+    case grpc::StatusCode::UNIMPLEMENTED:
+      return MakeError(
+          absl::StatusCode::kUnimplemented,
+          absl::StrCat("what listens at ", address, " is no coordinator of this version (",
+                       status.error_message(), ")"),
+          "COORDINATOR_UNKNOWN_METHOD", metadata);
+    default:
+      return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
+                          status.error_message());
+  }
+}
+
+}  // namespace evograd

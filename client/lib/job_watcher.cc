@@ -1,0 +1,94 @@
+#include "client/lib/job_watcher.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/lib/backoff.h"
+#include "client/lib/grpc_status.h"
+#include "common/status_macros.h"
+#include "spec/error.h"
+
+namespace evograd {
+
+JobWatcher::JobWatcher(std::shared_ptr<v1::JobService::Stub> stub, std::string address,
+                       std::string job, int64_t after_sequence, WatchOptions options)
+    : stub_(std::move(stub)),
+      address_(std::move(address)),
+      job_(std::move(job)),
+      options_(options),
+      sequence_(after_sequence) {}
+
+JobWatcher::~JobWatcher() {
+  if (reader_ == nullptr) return;
+  Cancel();
+  reader_->Finish();
+}
+
+void JobWatcher::Cancel() {
+  absl::MutexLock lock(&mutex_);
+  cancelled_ = true;
+  if (context_ != nullptr) context_->TryCancel();
+}
+
+absl::Status JobWatcher::Open() {
+  v1::WatchJobRequest request;
+  request.set_name(job_);
+  request.set_after_sequence(sequence_);
+  absl::MutexLock lock(&mutex_);
+  if (cancelled_) return absl::CancelledError("the watch was cancelled");
+  context_ = std::make_unique<grpc::ClientContext>();
+  if (options_.deadline != absl::InfiniteFuture()) {
+    context_->set_deadline(absl::ToChronoTime(options_.deadline));
+  }
+  reader_ = stub_->WatchJob(context_.get(), request);
+  return absl::OkStatus();
+}
+
+absl::Status JobWatcher::AfterError(const grpc::Status& error) {
+  absl::MutexLock lock(&mutex_);
+  if (cancelled_) return absl::CancelledError("the watch was cancelled");
+  const absl::Time now = absl::Now();
+  if (now >= options_.deadline) {
+    return MakeError(absl::StatusCode::kDeadlineExceeded,
+                     absl::StrCat("the time to wait for ", job_, " is over; the job goes on"),
+                     "WATCH_TIMEOUT", {{"job", job_}});
+  }
+  if (last_contact_ == absl::InfinitePast()) last_contact_ = now;
+  const bool away = error.error_code() == grpc::StatusCode::UNAVAILABLE;
+  if (!away || now - last_contact_ >= options_.patience) return FromGrpc(error, address_);
+  // Wakes at once when cancelled.
+  const absl::Duration pause = std::min(Backoff(failures_++), options_.deadline - now);
+  mutex_.AwaitWithTimeout(absl::Condition(&cancelled_), pause);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> JobWatcher::Next(v1::Event* event) {
+  while (received_.empty()) {
+    if (reader_ == nullptr) EVOGRAD_RETURN_IF_ERROR(Open());
+    v1::WatchJobResponse response;
+    if (reader_->Read(&response)) {
+      failures_ = 0;
+      last_contact_ = absl::Now();
+      for (v1::Event& received : *response.mutable_events())
+        received_.push_back(std::move(received));
+      continue;
+    }
+    const grpc::Status status = reader_->Finish();
+    reader_.reset();
+    if (status.ok()) return false;
+    EVOGRAD_RETURN_IF_ERROR(AfterError(status));
+  }
+  *event = std::move(received_.front());
+  received_.pop_front();
+  if (event->sequence() != sequence_ + 1) {
+    return MakeError(absl::StatusCode::kInternal,
+                     absl::StrCat("the coordinator sent event ", event->sequence(), " of ", job_,
+                                  " where ", sequence_ + 1, " was due"),
+                     "EVENT_GAP", {{"job", job_}});
+  }
+  ++sequence_;
+  return true;
+}
+
+}  // namespace evograd
