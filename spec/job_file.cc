@@ -1,20 +1,9 @@
 #include "spec/job_file.h"
 
 #include <google/protobuf/descriptor.h>
-#include <sys/stat.h>
 
-#include <cerrno>
-#include <cmath>
-#include <cstring>
-#include <fstream>
-#include <sstream>
-#include <system_error>
-
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "common/limits.h"
 #include "common/status_macros.h"
@@ -226,35 +215,6 @@ absl::StatusOr<JobFile> ParseJobFile(absl::string_view text, const std::string& 
   reader.ReadTop(*root);
   EVOGRAD_RETURN_IF_ERROR(reader.status());
   return file;
-}
-
-absl::StatusOr<JobFile> ReadJobFile(const std::string& path) {
-  const auto fail = [&](absl::StatusCode code, absl::string_view what) {
-    return MakeError(code, absl::StrCat(path, ": ", what), "UNREADABLE_JOB_FILE", {{"path", path}});
-  };
-  struct stat info;
-  if (stat(path.c_str(), &info) != 0) {
-    const int error = errno;
-    if (error == ENOENT || error == ENOTDIR) {
-      return fail(absl::StatusCode::kNotFound, "there is no such file");
-    }
-    return fail(
-        error == EACCES ? absl::StatusCode::kPermissionDenied : absl::StatusCode::kInvalidArgument,
-        absl::StrCat("the file cannot be read: ", std::strerror(error)));
-  }
-  if (S_ISDIR(info.st_mode)) {
-    return fail(absl::StatusCode::kInvalidArgument, "this is a folder; name a job file in it");
-  }
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) {
-    return fail(absl::StatusCode::kPermissionDenied,
-                absl::StrCat("the file cannot be read: ", std::strerror(errno)));
-  }
-  // One byte more than allowed shows that there are too many, also of a pipe.
-  std::string text(limits::kMaxJobFileBytes + 1, '\0');
-  stream.read(&text[0], text.size());
-  text.resize(stream.gcount());
-  return ParseJobFile(text, path);
 }
 
 }  // namespace evograd

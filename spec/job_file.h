@@ -11,7 +11,7 @@
 // their names in any case, with - or _ (`EVOGRAD_ANTITHETIC`, `evograd-antithetic`), or numbers.
 // All that the proto JSON mapping of a JobSpec prints is accepted and read as the same spec.
 //
-// Pure, but for ReadJobFile.
+// Pure functions; client/lib/read_job_file.h reads a file.
 #ifndef EVOGRAD_SPEC_JOB_FILE_H_
 #define EVOGRAD_SPEC_JOB_FILE_H_
 
@@ -49,10 +49,6 @@ struct JobFile {
 // INVALID_ARGUMENT: the message has a line "PATH:LINE:COLUMN: field: what is wrong" for each error
 // (at most limits::kMaxJobFileErrors); BadRequest names the fields.
 absl::StatusOr<JobFile> ParseJobFile(absl::string_view text, const std::string& path);
-
-// As ParseJobFile, on a file's text. NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT (a folder, too
-// large).
-absl::StatusOr<JobFile> ReadJobFile(const std::string& path);
 
 }  // namespace evograd
 

@@ -8,8 +8,7 @@
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <fstream>
+#include <cmath>
 #include <random>
 #include <set>
 
@@ -160,20 +159,6 @@ TEST(JobFileTest, LocatesFieldsOfOthersErrors) {
   EXPECT_EQ(status.message(), "job.yaml:3:3: estimator.tau: is bad\njob.yaml: steps: is missing");
   EXPECT_EQ(GetFieldViolations(status).size(), 2);
   EXPECT_EQ(file->Locate(absl::InternalError("x")), absl::InternalError("x"));
-}
-
-TEST(ReadJobFileTest, FilesThatAreNoJobFiles) {
-  const std::string folder = std::getenv("TEST_TMPDIR");
-  const std::string path = folder + "/good.yaml";
-  std::ofstream(path) << "steps: 7\n";
-  const auto file = ReadJobFile(path);
-  ASSERT_TRUE(file.ok()) << file.status();
-  EXPECT_EQ(file->spec.steps(), 7);
-
-  EXPECT_EQ(ReadJobFile(folder + "/none.yaml").status().code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(ReadJobFile(path + "/x").status().code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(std::string(ReadJobFile(folder).status().message()), HasSubstr("this is a folder"));
-  EXPECT_THAT(std::string(ReadJobFile("/dev/zero").status().message()), HasSubstr("bytes"));
 }
 
 // Every singular type that SetField knows; a field of another type would abort it.

@@ -163,12 +163,14 @@ TEST(ResolveTest, DefaultsAreTheProtosOwn) {
   v1::JobSpec spec = Parse(kRotation);
   ASSERT_THAT(Resolve(&spec), IsEmpty());
   const v1::JobSpec expected = Parse(R"(
-    problem { rotation { data_dir: '/data' angle_degrees: 30 train_examples: 40000 validation_examples: 10000
-                         batch_size: 128 validation_batch_size: 128 } }
-    estimator { kind: EVOGRAD population: 2 sigma: 0.001 tau: 0.05 noise: RADEMACHER inner_learning_rate: 0.001 }
+    problem { rotation { data_dir: '/data' angle_degrees: 30 train_examples: 40000
+                         validation_examples: 10000 batch_size: 128 validation_batch_size: 128 } }
+    estimator { kind: EVOGRAD population: 2 sigma: 0.001 tau: 0.05 noise: RADEMACHER
+                inner_learning_rate: 0.001 }
     base_optimizer { kind: ADAM learning_rate: 0.001 beta1: 0.9 beta2: 0.999 epsilon: 1e-8 }
     meta_optimizer { kind: ADAM learning_rate: 0.001 beta1: 0.9 beta2: 0.999 epsilon: 1e-8 }
-    steps: 5 virtual_workers: 1 pipeline_depth: 1 min_workers: 1 max_workers: 2 threads: 1 data_type: FLOAT32
+    steps: 5 virtual_workers: 1 pipeline_depth: 1 min_workers: 1 max_workers: 2 threads: 1
+    data_type: FLOAT32
     max_restarts: 10 collective_timeout_seconds: 60)");
   EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(spec, expected))
       << spec.DebugString();

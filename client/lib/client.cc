@@ -6,10 +6,8 @@
 
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "client/lib/backoff.h"
 #include "client/lib/download.h"
 #include "client/lib/grpc_status.h"
 #include "client/lib/uuid.h"
@@ -20,21 +18,35 @@
 namespace evograd {
 namespace {
 
-// Long enough for a coordinator that is being restarted by hand, short enough for a person who
-// mistyped the address.
-constexpr int kMaxAttempts = 6;  // about 1.5 s
+// Every unary call is repeated while nobody answers: about a second, long enough for a coordinator
+// that is being restarted by hand, short enough for a person who mistyped the address.
+constexpr char kServiceConfig[] = R"({
+  "methodConfig": [{
+    "name": [
+      {"service": "evograd.v1.JobService", "method": "CreateJob"},
+      {"service": "evograd.v1.JobService", "method": "GetJob"},
+      {"service": "evograd.v1.JobService", "method": "ListJobs"},
+      {"service": "evograd.v1.JobService", "method": "CancelJob"},
+      {"service": "evograd.v1.JobService", "method": "ListWorkers"},
+      {"service": "evograd.v1.JobService", "method": "ListCheckpoints"}
+    ],
+    "retryPolicy": {
+      "maxAttempts": 5, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
+      "retryableStatusCodes": ["UNAVAILABLE"]
+    }
+  }]
+})";
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, limits::kClientKeepaliveMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, limits::kKeepaliveTimeoutMs);
-  // gRPC's own is a second: longer than all of our repeats.
+  // gRPC's own is a second: longer than all of the repeats.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
   arguments.SetMaxReceiveMessageSize(limits::kMaxMessageBytes);
-  // Repeats are ours alone.
-  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  arguments.SetServiceConfigJSON(kServiceConfig);
   // A proxy of the environment knows no coordinator on this machine.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
@@ -51,20 +63,12 @@ template <typename Request, typename Response>
 absl::StatusOr<Response> Client::Call(
     grpc::Status (v1::JobService::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
     const Request& request) {
-  const absl::Time deadline = absl::Now() + options_.timeout;
-  for (int attempt = 0;; ++attempt) {
-    grpc::ClientContext context;
-    context.set_deadline(absl::ToChronoTime(deadline));
-    Response response;
-    const grpc::Status status = (stub_.get()->*method)(&context, request, &response);
-    if (status.ok()) return response;
-    const absl::Duration pause = Backoff(attempt);
-    if (status.error_code() != grpc::StatusCode::UNAVAILABLE || attempt + 1 == kMaxAttempts ||
-        absl::Now() + pause >= deadline) {
-      return FromGrpc(status, options_.address);
-    }
-    absl::SleepFor(pause);
-  }
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(absl::Now() + options_.timeout));
+  Response response;
+  const grpc::Status status = (stub_.get()->*method)(&context, request, &response);
+  if (!status.ok()) return FromGrpc(status, options_.address);
+  return response;
 }
 
 absl::StatusOr<v1::Job> Client::CreateJob(const std::string& job_id, const v1::JobSpec& spec) {

@@ -11,7 +11,7 @@
 //   }
 //
 // Errors are the coordinator's own, with its google.rpc details as payloads (spec/error.h), or
-//   UNAVAILABLE        nobody answers at the address (after repeats, for about two seconds);
+//   UNAVAILABLE        nobody answers at the address (after repeats, for about a second);
 //   DEADLINE_EXCEEDED  no answer within `timeout`.
 // Every call is repeated while it finds nobody: reads and CancelJob change nothing when repeated,
 // and CreateJob carries a request id.
