@@ -35,8 +35,8 @@ class Communicator {
   virtual int size() const = 0;
   virtual Memory memory() const = 0;
 
-  // Every rank's `bytes` bytes, in rank order, at `receive` (size() * bytes). `send` may lie within
-  // `receive`.
+  // Every rank's `bytes` bytes, in rank order, at `receive` (size() * bytes). `send` may be one of
+  // the blocks of `receive`; block rank() saves a copy. With 0 bytes this is a barrier.
   virtual absl::Status AllGather(const void* send, void* receive, size_t bytes) = 0;
 
   // Block r of `send` goes to rank r; block r of `receive` comes from rank r. Both hold size()
@@ -59,6 +59,9 @@ class Rendezvous {
   virtual absl::Status Put(const std::string& key, const std::string& value) = 0;
   // Waits for `key`. DEADLINE_EXCEEDED, or ABORTED when the generation ends first.
   virtual absl::StatusOr<std::string> Wait(const std::string& key, absl::Time deadline) = 0;
+  // True once the generation has ended: a communicator that is still connecting then gives up with
+  // ABORTED.
+  virtual bool Ended() const { return false; }
 };
 
 struct CommunicatorOptions {
@@ -73,6 +76,8 @@ struct CommunicatorOptions {
   std::string interface_address;
   // NCCL: the CUDA device.
   int cuda_device = 0;
+  // NCCL: the cudaStream_t in whose order buffers are read and written; null: the default stream.
+  void* cuda_stream = nullptr;
 };
 
 }  // namespace evograd
