@@ -25,6 +25,8 @@ inline constexpr int kMaxVirtualWorkers = 1024;
 inline constexpr int kMaxWorkersPerJob = 1024;
 // Un-acknowledged results are kept by every worker and travel with its state.
 inline constexpr int kMaxPipelineDepth = 256;
+// Small results share a message up to this size; a larger one travels alone.
+inline constexpr int kMaxResultsBytes = 1 << 20;
 inline constexpr int kMaxThreads = 256;
 
 // A job file is written by a person.

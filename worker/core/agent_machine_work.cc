@@ -1,0 +1,182 @@
+// What the machine starts, answers and sends once an input has been understood.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/limits.h"
+#include "worker/core/agent_machine.h"
+
+namespace evograd::agent {
+
+void AgentMachine::Proceed() {
+  Upload();
+  if (!running_ && !TidyEngine()) EnterGeneration();
+  AnswerLeft();
+  AnswerRelease();
+}
+
+bool AgentMachine::TidyEngine() {
+  if (!holding_) return false;
+  const bool released = release_due_ && Holds(release_due_->job);
+  if (released || (membership_ && membership_->start.job_uid() != holding_->job_uid)) {
+    Run(EngineTask::kDrop);
+    return true;
+  }
+  if (!open_ || !membership_) return false;
+  const bool left = membership_->over && !membership_->failed;
+  if (!left && *open_ == membership_->start.generation()) return false;
+  Run(EngineTask::kLeave);
+  return true;
+}
+
+void AgentMachine::EnterGeneration() {
+  if (!membership_ || membership_->over) return;
+  const v1::StartGeneration& start = membership_->start;
+  if (!holding_) {
+    holding_ = Holding{start.job(), start.job_uid()};
+    return Run(EngineTask::kPrepare);
+  }
+  if (membership_->joined) {
+    return Work();
+  }
+  if (start.rank() == 0 && start.donor_holds_state() && !holding_->has_state) {
+    return Leave("it was to go on from a state that it does not hold");
+  }
+  open_ = start.generation();
+  Run(EngineTask::kJoin);
+}
+
+void AgentMachine::Upload() {
+  if (!membership_ || !membership_->upload_due || uploading_) return;
+  // A checkpoint is never ahead of the coordinator's log.
+  if (membership_->committed < membership_->serialised_step) return;
+  membership_->upload_due = false;
+  uploading_ = Uploading{membership_->start.generation(), membership_->serialised_step};
+  Act(StartUpload{UploadHeader()});
+}
+
+void AgentMachine::Work() {
+  const v1::StartGeneration& start = membership_->start;
+  const bool donor = start.rank() == 0;
+  if (completed() >= steps()) {
+    if (donor && membership_->committed >= steps()) Finish();
+    return;
+  }
+  if (donor && CheckpointDue()) {
+    if (SlotFree()) Run(EngineTask::kSerialise);
+    return;
+  }
+  if (completed() < membership_->committed + start.spec().pipeline_depth()) {
+    Run(EngineTask::kStep);
+  }
+}
+
+bool AgentMachine::CheckpointDue() const {
+  const int64_t interval = membership_->start.spec().checkpoint_interval_steps();
+  return interval > 0 && completed() > 0 && completed() % interval == 0 &&
+         holding_->phases % 2 == 0 && membership_->serialised_step != completed();
+}
+
+void AgentMachine::Finish() {
+  if (membership_->finished) return;
+  if (membership_->serialised_step != steps()) {
+    if (SlotFree()) Run(EngineTask::kSerialise);
+    return;
+  }
+  if (!membership_->final_figures) return Run(EngineTask::kEvaluate);
+  if (!membership_->final_stored || !membership_->attached) return;
+  membership_->finished = true;
+  v1::WorkerMessage message;
+  *message.mutable_finished() = *membership_->final_figures;
+  Tell(std::move(message));
+  Note(absl::StrCat(membership_->start.job(), ": finished"));
+}
+
+void AgentMachine::AnswerLeft() {
+  const bool stopped = !running_ || running_->task == EngineTask::kPrepare;
+  if (!left_due_ || !stopped || open_) return;
+  const LeftAnswer answer = *std::exchange(left_due_, std::nullopt);
+  v1::WorkerMessage message;
+  v1::GenerationLeft* left = message.mutable_generation_left();
+  *left->mutable_held() = Held();
+  left->mutable_held()->set_generation(answer.generation);
+  left->set_reason(answer.reason);
+  left_told_ = answer.generation;
+  Tell(std::move(message));
+}
+
+void AgentMachine::AnswerRelease() {
+  if (!release_due_ || Holds(release_due_->job) || uploading_) return;
+  const ReleaseAnswer answer = *std::exchange(release_due_, std::nullopt);
+  if (!answer.asked) return;
+  v1::WorkerMessage message;
+  message.mutable_released()->set_job(answer.job);
+  Tell(std::move(message));
+  Note(absl::StrCat(answer.job, ": released"));
+}
+
+bool AgentMachine::IsCurrent(int64_t generation) const {
+  return membership_ && !membership_->over && membership_->start.generation() == generation;
+}
+
+v1::HeldState AgentMachine::Held() const {
+  v1::HeldState held;
+  held.set_job(membership_->start.job());
+  held.set_job_uid(membership_->start.job_uid());
+  held.set_generation(membership_->start.generation());
+  if (holding_ && holding_->job_uid == held.job_uid() && holding_->has_state) {
+    held.set_has_state(true);
+    held.set_phases(holding_->phases);
+  }
+  return held;
+}
+
+v1::UploadCheckpointRequest AgentMachine::UploadHeader() const {
+  v1::UploadCheckpointRequest header;
+  header.set_job(membership_->start.job());
+  header.set_job_uid(membership_->start.job_uid());
+  header.set_generation(membership_->start.generation());
+  header.set_step(membership_->serialised_step);
+  return header;
+}
+
+void AgentMachine::Run(EngineTask task) {
+  RunEngine action;
+  action.task = task;
+  running_ = Running{task, membership_ ? membership_->start.generation() : 0};
+  if (task == EngineTask::kPrepare || task == EngineTask::kJoin) action.start = membership_->start;
+  if (membership_) action.forget_before = membership_->committed;
+  Act(std::move(action));
+}
+
+void AgentMachine::Tell(v1::WorkerMessage message) {
+  if (connected_) Act(Send{std::move(message)});
+}
+
+void AgentMachine::TellResults(const std::vector<v1::StepResult>& results, int64_t from_step) {
+  if (membership_->start.rank() != 0 || !membership_->attached) return;
+  v1::WorkerMessage message;
+  size_t bytes = 0;
+  const auto flush = [&] {
+    if (!message.has_results()) return;
+    message.mutable_results()->set_job(membership_->start.job());
+    message.mutable_results()->set_generation(membership_->start.generation());
+    Tell(std::exchange(message, v1::WorkerMessage()));
+    bytes = 0;
+  };
+  for (const v1::StepResult& result : results) {
+    if (result.step() < from_step) continue;
+    const size_t size = result.ByteSizeLong();
+    if (bytes + size > limits::kMaxResultsBytes ||
+        message.results().results_size() == limits::kMaxPipelineDepth) {
+      flush();
+    }
+    *message.mutable_results()->add_results() = result;
+    bytes += size;
+  }
+  flush();
+}
+
+void AgentMachine::Note(std::string text) { Act(Say{std::move(text)}); }
+
+}  // namespace evograd::agent
