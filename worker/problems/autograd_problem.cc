@@ -88,6 +88,8 @@ class AutogradMember : public RetainedMember {
 
 }  // namespace
 
+at::ScalarType TypeOf(v1::DataType type) { return type == v1::FLOAT64 ? at::kDouble : at::kFloat; }
+
 AutogradProblem::AutogradProblem(std::shared_ptr<torch::nn::Module> module, at::ScalarType type,
                                  const at::Device& device)
     : module_(std::move(module)),

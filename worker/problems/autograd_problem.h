@@ -32,6 +32,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "proto/evograd/v1/job.pb.h"
 #include "worker/problems/problem.h"
 
 namespace torch::nn {
@@ -39,6 +40,9 @@ class Module;
 }
 
 namespace evograd {
+
+// LibTorch's name of a job's floating point type.
+at::ScalarType TypeOf(v1::DataType type);
 
 class AutogradProblem : public Problem {
  public:
