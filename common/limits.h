@@ -113,6 +113,11 @@ inline constexpr int kClientKeepaliveMs = 30'000;
 inline constexpr int kMinPingIntervalMs = 10'000;
 inline constexpr int kKeepaliveTimeoutMs = 10'000;
 
+// Times `evograd run` and `up` start killed programs again: more is a defect, not an accident.
+inline constexpr int kMaxLocalRestarts = 10;
+// Processes on one machine.
+inline constexpr int kMaxLocalWorkers = 256;
+
 // The loop's inbox: past it, callers are told RESOURCE_EXHAUSTED.
 inline constexpr int kMaxLoopInbox = 10'000;
 // Inputs that share one transaction.
