@@ -1,0 +1,81 @@
+// Goal: children run, end, are killed and described as they should be. Method: the shell as the
+// child.
+#include "client/lib/child_process.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+
+#include <cstdlib>
+#include <fstream>
+
+namespace evograd {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string Path(const std::string& name) {
+  return std::string(std::getenv("TEST_TMPDIR")) + "/" + name;
+}
+
+std::unique_ptr<ChildProcess> Shell(const std::string& script, const std::string& output) {
+  auto child = ChildProcess::Start({"/bin/sh", "-c", script}, output);
+  EXPECT_TRUE(child.ok()) << child.status();
+  return child.ok() ? *std::move(child) : nullptr;
+}
+
+TEST(ChildProcessTest, OutputAndExitCode) {
+  const std::string output = Path("out");
+  const auto child = Shell("echo one; echo two >&2; exit 3", output);
+  ASSERT_TRUE(child->WaitForEnd(absl::InfiniteDuration()));
+  EXPECT_EQ(child->Ending(), "ended with exit code 3");
+  EXPECT_FALSE(child->succeeded());
+  EXPECT_FALSE(child->killed_by_signal());
+  EXPECT_EQ(LastLines(output, 10), "  one\n  two\n");
+  EXPECT_EQ(LastLines(output, 1), "  two\n");
+  const auto good = Shell("exit 0", output);
+  ASSERT_TRUE(good->WaitForEnd(absl::InfiniteDuration()));
+  EXPECT_TRUE(good->succeeded());
+}
+
+TEST(ChildProcessTest, SignalsEndIt) {
+  const auto child = Shell("exec cat /dev/zero >/dev/null", Path("out"));
+  EXPECT_FALSE(child->WaitForEnd(absl::ZeroDuration()));
+  child->Signal(SIGKILL);
+  pollfd ended = {child->ended_fd(), POLLIN, 0};
+  EXPECT_EQ(poll(&ended, 1, -1), 1);
+  ASSERT_TRUE(child->WaitForEnd(absl::InfiniteDuration()));
+  EXPECT_EQ(child->Ending(), "was killed by signal 9 (Killed)");
+  EXPECT_TRUE(child->killed_by_signal());
+}
+
+TEST(ChildProcessTest, LeavingItKillsIt) {
+  pid_t pid;
+  {
+    const auto child = Shell("exec cat /dev/zero >/dev/null", Path("out"));
+    pid = child->pid();
+    EXPECT_EQ(kill(pid, 0), 0);
+  }
+  EXPECT_NE(kill(pid, 0), 0);
+}
+
+TEST(ChildProcessTest, WhatCannotBeStartedIsNamed) {
+  const auto none = ChildProcess::Start({"/none/program"}, Path("out"));
+  EXPECT_EQ(none.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(none.status().message()), HasSubstr("/none/program: No such file"));
+  const auto nowhere = ChildProcess::Start({"/bin/true"}, Path("none/out"));
+  EXPECT_THAT(std::string(nowhere.status().message()), HasSubstr("none/out: No such file"));
+}
+
+TEST(LastLinesTest, OfShortLongAndAbsentFiles) {
+  EXPECT_EQ(LastLines(Path("absent"), 3), "");
+  const std::string path = Path("long");
+  std::ofstream(path) << std::string(100'000, 'x') << "\nlast\n";
+  const std::string last = LastLines(path, 3);
+  EXPECT_LE(last.size(), 8300);
+  EXPECT_THAT(last, ::testing::EndsWith("x\n  last\n"));
+}
+
+}  // namespace
+}  // namespace evograd

@@ -1,0 +1,102 @@
+// A coordinator and workers on this machine as child processes, for `evograd run` and `evograd up`.
+//
+//   ClusterOptions options;
+//   options.workers = 2;
+//   EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<Cluster> cluster, Cluster::Start(options));
+//   Client client(ClientOptions{cluster->address()});
+//
+// The programs `coordinator` and `worker` are looked for in $EVOGRAD_BIN_DIR, beside the running
+// program, and where Bazel puts them. They die with this process, however it ends. One that is
+// killed is started again (the service is made for that), up to limits::kMaxLocalRestarts times in
+// all; one that gives up by itself is a failure.
+//
+// Threads: Start and Stop from one thread; the callbacks come from another.
+#ifndef EVOGRAD_CLIENT_LIB_CLUSTER_H_
+#define EVOGRAD_CLIENT_LIB_CLUSTER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/lib/child_process.h"
+
+namespace evograd {
+
+struct ClusterOptions {
+  int workers = 1;
+  // Of every worker; "auto": the worker chooses.
+  std::string device = "auto";
+  // Where the coordinator keeps its data, and the programs' logs (in `logs/`). Empty: a new
+  // temporary folder, which Stop removes.
+  std::string data_dir;
+  std::string listen = "127.0.0.1:0";
+  // What a person should know: a program died and was started again.
+  std::function<void(const std::string&)> on_notice;
+  // The cluster is of no use any more; at most once. Quotes what the program said last.
+  std::function<void(const absl::Status&)> on_failure;
+};
+
+// The path of one of the service's programs. NOT_FOUND: the message says where it was looked for.
+absl::StatusOr<std::string> FindProgram(const std::string& name);
+
+class Cluster {
+ public:
+  // Returns when the coordinator listens; workers may still be on their way. FAILED_PRECONDITION: a
+  // program or the folder; ABORTED: the coordinator ended or did not begin to listen, its last
+  // words quoted.
+  static absl::StatusOr<std::unique_ptr<Cluster>> Start(ClusterOptions options);
+  ~Cluster();
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
+  // Where clients on this machine reach the coordinator: host:port.
+  const std::string& address() const { return address_; }
+  const std::string& data_dir() const { return data_dir_; }
+  std::string log_dir() const { return data_dir_ + "/logs"; }
+
+  // Ends all programs, gently first. Nothing on the second call.
+  void Stop();
+  // Keeps the temporary folder beyond Stop.
+  void KeepData() { temporary_ = false; }
+
+ private:
+  struct Program {
+    std::string name;
+    std::unique_ptr<ChildProcess> process;
+  };
+
+  explicit Cluster(ClusterOptions options);
+  absl::Status MakeFolders();
+  absl::Status StartCoordinator(const std::string& listen);
+  absl::Status WaitForAddress();
+  absl::Status StartWorker(Program* program);
+  std::string LogPath(const Program& program) const;
+  // The monitor thread: waits for ends until stopped.
+  void Monitor();
+  // Starts an ended program again; else says why not.
+  absl::Status Revive(Program* program);
+
+  const ClusterOptions options_;
+  std::string coordinator_path_;
+  std::string worker_path_;
+  std::string data_dir_;
+  bool temporary_ = false;
+  std::string address_;
+
+  // Of the starting thread before Monitor runs and after it was joined, of the monitor in between.
+  // The coordinator is the first.
+  std::vector<Program> programs_;
+  int next_worker_ = 1;
+  int restarts_ = 0;
+
+  int stop_fd_ = -1;  // an eventfd that tells Monitor to end
+  std::thread monitor_;
+};
+
+}  // namespace evograd
+
+#endif  // EVOGRAD_CLIENT_LIB_CLUSTER_H_
