@@ -82,9 +82,21 @@ Set Joined(Set a, const Set& b) {
   return a;
 }
 
+// The pictures from the last to the first.
+Set Reversed(const Set& set) {
+  Set reversed;
+  for (size_t i = set.labels.size(); i-- > 0;) {
+    const auto begin = set.pixels.begin() + i * kPixels;
+    reversed.pixels.insert(reversed.pixels.end(), begin, begin + kPixels);
+    reversed.labels.push_back(set.labels[i]);
+  }
+  return reversed;
+}
+
 class RotationTest : public testing::TestWithParam<v1::DataType> {
  protected:
-  // 10 training pictures, 10 that nobody uses, the training pictures again; 30 for tests.
+  // 10 training pictures, 10 that nobody uses, the training pictures in another order; 30 for
+  // tests.
   RotationTest() {
     const auto* info = testing::UnitTest::GetInstance()->current_test_info();
     std::string name = absl::StrCat(testing::TempDir(), "/", info->name());
@@ -93,7 +105,7 @@ class RotationTest : public testing::TestWithParam<v1::DataType> {
     mkdir(folder_.c_str(), 0700);
     Set unused = Examples(1);
     std::fill(unused.pixels.begin(), unused.pixels.end(), 77);
-    WriteSet(folder_, "train", Joined(Joined(Examples(1), unused), Examples(1)));
+    WriteSet(folder_, "train", Joined(Joined(Examples(1), unused), Reversed(Examples(1))));
     WriteSet(folder_, "t10k", Examples(3));
     v1::Rotation* rotation = spec_.mutable_problem()->mutable_rotation();
     rotation->set_data_dir(folder_);
