@@ -53,6 +53,8 @@ struct Group {
 
 // What only a job that has not ended needs.
 struct ActiveJob {
+  explicit ActiveJob(const v1::JobSpec& spec) : hyper(spec) {}
+
   HyperTrack hyper;
   Group group;
   // What it waits for, where it waits.
