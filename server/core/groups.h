@@ -46,6 +46,7 @@ class Groups {
  private:
   using Members = std::map<std::string, std::vector<WorkerEntry*>>;
 
+  void SettleOnce();
   Members MembersByJob();
   // Whether the job's next generation has to wait for workers that may come back; a job whose
   // patience is over begins its restart, or fails.

@@ -52,9 +52,16 @@ void Groups::WakeAt(int64_t monotonic_ms) {
 }
 
 void Groups::Settle() {
-  if (!state_.dirty && (wake_at_ms_ == 0 || state_.now.monotonic_ms < wake_at_ms_)) return;
-  state_.dirty = false;
-  wake_at_ms_ = 0;
+  if (wake_at_ms_ != 0 && state_.now.monotonic_ms >= wake_at_ms_) state_.dirty = true;
+  // What one look decides (a group that ends, workers that are released) may change the next.
+  while (state_.dirty) {
+    state_.dirty = false;
+    wake_at_ms_ = 0;
+    SettleOnce();
+  }
+}
+
+void Groups::SettleOnce() {
   Members members = MembersByJob();
   ResolveStuckGroups(members);
   std::vector<Demand> demands;
