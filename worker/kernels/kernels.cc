@@ -132,7 +132,7 @@ absl::Status NoiseDots(const KernelDevice& device, NoiseKind kind,
       EVOGRAD_RETURN_IF_ERROR(
           ToStatus(cuda::NoiseDots(device, kind, keys, count, range, x, values)));
     } else {
-      for (int k = 0; k < count; ++k) values[k] = cpu::NoiseDot(kind, keys[k], range, x);
+      cpu::NoiseDots(kind, keys, count, range, x, values);
     }
     for (size_t k = 0; k < members.size(); ++k) {
       if (members[k].scale == 0) continue;

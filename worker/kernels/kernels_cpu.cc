@@ -147,13 +147,11 @@ EVOGRAD_INLINE void AddGroupToLanes(NoiseKind kind, const NoiseKey& key, int64_t
   }
 }
 
+// <x, epsilon(key)> over the elements of `range`, which lie in one block.
 template <typename T>
-EVOGRAD_INLINE double NoiseDotBody(NoiseKind kind, const NoiseKey& key, ElementRange range,
-                                   const T* x) {
-  constexpr int kGroupsPerBlock = kDotBlock / kNoiseGroup;
+EVOGRAD_INLINE double BlockDot(NoiseKind kind, const NoiseKey& key, ElementRange range,
+                               const T* x) {
   alignas(64) double lanes[kNoiseGroup] = {};
-  RunningTree blocks;
-  const int64_t last_group = (range.first + range.count - 1) / kNoiseGroup;
   ForEachGroup(range, [&](int64_t group, int from, int to) __attribute__((always_inline)) {
     const T* at = x + group * kNoiseGroup;
     if (from == 0 && to == kNoiseGroup) {
@@ -163,12 +161,24 @@ EVOGRAD_INLINE double NoiseDotBody(NoiseKind kind, const NoiseKey& key, ElementR
       for (int j = from; j < to; ++j) inside[j] = at[j];
       AddGroupToLanes(kind, key, group, inside, lanes);
     }
-    if ((group + 1) % kGroupsPerBlock == 0 || group == last_group) {
-      blocks.Push(LaneSum(lanes));
-      for (double& lane : lanes) lane = 0;
-    }
   });
-  return blocks.Sum();
+  return LaneSum(lanes);
+}
+
+template <typename T>
+EVOGRAD_INLINE void NoiseDotsBody(NoiseKind kind, const NoiseKey* keys, int count,
+                                  ElementRange range, const T* x, double* dots) {
+  RunningTree trees[kMaxTerms];
+  const int64_t last = range.first + range.count;
+  // All keys take a block in turn while it lies in the cache.
+  for (int64_t start = range.first; start < last;) {
+    const int64_t end = std::min((start / kDotBlock + 1) * kDotBlock, last);
+    for (int k = 0; k < count; ++k) {
+      trees[k].Push(BlockDot(kind, keys[k], ElementRange{start, end - start}, x));
+    }
+    start = end;
+  }
+  for (int k = 0; k < count; ++k) dots[k] = trees[k].Sum();
 }
 
 template <typename T>
@@ -213,36 +223,36 @@ EVOGRAD_INLINE int64_t FirstNonFiniteBody(ElementRange range, const T* x) {
 
 }  // namespace
 
-#define EVOGRAD_DEFINE_KERNELS(T)                                                               \
-  EVOGRAD_EACH_MACHINE void AddNoise(NoiseKind kind, const NoiseTerm<T>* terms, int count,      \
-                                     ElementRange range, const T* base, T* out) {               \
-    AddNoiseBody(kind, terms, count, range, base, out);                                         \
-  }                                                                                             \
-  EVOGRAD_EACH_MACHINE double NoiseDot(NoiseKind kind, const NoiseKey& key, ElementRange range, \
-                                       const T* x) {                                            \
-    return NoiseDotBody(kind, key, range, x);                                                   \
-  }                                                                                             \
-  EVOGRAD_EACH_MACHINE void Optimize(const OptimizerRule<T>& rule, ElementRange range,          \
-                                     const T* gradient, T* theta, T* first, T* second) {        \
-    OptimizeBody(rule, range, gradient, theta, first, second);                                  \
-  }                                                                                             \
-  EVOGRAD_EACH_MACHINE void Add(ElementRange range, const T* a, const T* b, T* out) {           \
-    const int64_t last = range.first + range.count;                                             \
-    _Pragma("GCC ivdep") for (int64_t i = range.first; i < last; ++i) out[i] = a[i] + b[i];     \
-  }                                                                                             \
-  EVOGRAD_EACH_MACHINE void Scale(T factor, ElementRange range, const T* x, T* out) {           \
-    const int64_t last = range.first + range.count;                                             \
-    _Pragma("GCC ivdep") for (int64_t i = range.first; i < last; ++i) out[i] = factor * x[i];   \
-  }                                                                                             \
-  EVOGRAD_EACH_MACHINE void ScaledAdd(T factor, ElementRange range, const T* a, const T* b,     \
-                                      T* out) {                                                 \
-    const int64_t last = range.first + range.count;                                             \
-    _Pragma("GCC ivdep") for (int64_t i = range.first; i < last; ++i) {                         \
-      out[i] = a[i] + factor * b[i];                                                            \
-    }                                                                                           \
-  }                                                                                             \
-  EVOGRAD_EACH_MACHINE int64_t FirstNonFinite(ElementRange range, const T* x) {                 \
-    return FirstNonFiniteBody(range, x);                                                        \
+#define EVOGRAD_DEFINE_KERNELS(T)                                                             \
+  EVOGRAD_EACH_MACHINE void AddNoise(NoiseKind kind, const NoiseTerm<T>* terms, int count,    \
+                                     ElementRange range, const T* base, T* out) {             \
+    AddNoiseBody(kind, terms, count, range, base, out);                                       \
+  }                                                                                           \
+  EVOGRAD_EACH_MACHINE void NoiseDots(NoiseKind kind, const NoiseKey* keys, int count,        \
+                                      ElementRange range, const T* x, double* dots) {         \
+    NoiseDotsBody(kind, keys, count, range, x, dots);                                         \
+  }                                                                                           \
+  EVOGRAD_EACH_MACHINE void Optimize(const OptimizerRule<T>& rule, ElementRange range,        \
+                                     const T* gradient, T* theta, T* first, T* second) {      \
+    OptimizeBody(rule, range, gradient, theta, first, second);                                \
+  }                                                                                           \
+  EVOGRAD_EACH_MACHINE void Add(ElementRange range, const T* a, const T* b, T* out) {         \
+    const int64_t last = range.first + range.count;                                           \
+    _Pragma("GCC ivdep") for (int64_t i = range.first; i < last; ++i) out[i] = a[i] + b[i];   \
+  }                                                                                           \
+  EVOGRAD_EACH_MACHINE void Scale(T factor, ElementRange range, const T* x, T* out) {         \
+    const int64_t last = range.first + range.count;                                           \
+    _Pragma("GCC ivdep") for (int64_t i = range.first; i < last; ++i) out[i] = factor * x[i]; \
+  }                                                                                           \
+  EVOGRAD_EACH_MACHINE void ScaledAdd(T factor, ElementRange range, const T* a, const T* b,   \
+                                      T* out) {                                               \
+    const int64_t last = range.first + range.count;                                           \
+    _Pragma("GCC ivdep") for (int64_t i = range.first; i < last; ++i) {                       \
+      out[i] = a[i] + factor * b[i];                                                          \
+    }                                                                                         \
+  }                                                                                           \
+  EVOGRAD_EACH_MACHINE int64_t FirstNonFinite(ElementRange range, const T* x) {               \
+    return FirstNonFiniteBody(range, x);                                                      \
   }
 
 EVOGRAD_DEFINE_KERNELS(float)

@@ -12,18 +12,19 @@
 
 namespace evograd::kernels_internal::cpu {
 
-// Declared for T = float and double.
-#define EVOGRAD_DECLARE_KERNELS(T)                                                             \
-  /* out = base + sum of `count` terms. */                                                     \
-  void AddNoise(NoiseKind kind, const NoiseTerm<T>* terms, int count, ElementRange range,      \
-                const T* base, T* out);                                                        \
-  /* <x, epsilon(key)>. */                                                                     \
-  double NoiseDot(NoiseKind kind, const NoiseKey& key, ElementRange range, const T* x);        \
-  void Optimize(const OptimizerRule<T>& rule, ElementRange range, const T* gradient, T* theta, \
-                T* first, T* second);                                                          \
-  void Add(ElementRange range, const T* a, const T* b, T* out);                                \
-  void Scale(T factor, ElementRange range, const T* x, T* out);                                \
-  void ScaledAdd(T factor, ElementRange range, const T* a, const T* b, T* out);                \
+// Declared for T = float and double; `count` is between 1 and kMaxTerms.
+#define EVOGRAD_DECLARE_KERNELS(T)                                                                \
+  /* out = base + sum of `count` terms. */                                                        \
+  void AddNoise(NoiseKind kind, const NoiseTerm<T>* terms, int count, ElementRange range,         \
+                const T* base, T* out);                                                           \
+  /* dots[k] = <x, epsilon(keys[k])>, `count` of them. */                                         \
+  void NoiseDots(NoiseKind kind, const NoiseKey* keys, int count, ElementRange range, const T* x, \
+                 double* dots);                                                                   \
+  void Optimize(const OptimizerRule<T>& rule, ElementRange range, const T* gradient, T* theta,    \
+                T* first, T* second);                                                             \
+  void Add(ElementRange range, const T* a, const T* b, T* out);                                   \
+  void Scale(T factor, ElementRange range, const T* x, T* out);                                   \
+  void ScaledAdd(T factor, ElementRange range, const T* a, const T* b, T* out);                   \
   int64_t FirstNonFinite(ElementRange range, const T* x)
 
 EVOGRAD_DECLARE_KERNELS(float);
