@@ -51,6 +51,8 @@ inline constexpr int64_t kMaxDatasetFileBytes = int64_t{4} << 30;
 inline constexpr int kMaxImageExtent = 4096;
 inline constexpr int kMaxRendezvousKeyBytes = 256;
 inline constexpr int kMaxRendezvousValueBytes = 64 << 10;
+// A few addresses for each of kMaxWorkersPerJob.
+inline constexpr int kMaxRendezvousEntries = 8192;
 
 // What a person can tell apart on one line.
 inline constexpr int kMaxShownHyperparameters = 8;
@@ -61,6 +63,15 @@ inline constexpr int kHeartbeatTimeoutMs = 5000;
 // How long the coordinator waits, after all holders of a job's state are gone or after its own
 // restart, for one of them to come back before it starts again from a checkpoint.
 inline constexpr int kReattachGraceMs = 10'000;
+// A worker dials again for ever, at first at once, then without burdening the network.
+inline constexpr int kReconnectMinMs = 100;
+inline constexpr int kReconnectMaxMs = 5000;
+// A connection that answers no ping for so long is dead.
+inline constexpr int kKeepaliveIntervalMs = 10'000;
+// kMaxCheckpointBytes at 5 MB/s.
+inline constexpr int kTransferTimeoutMs = 3'600'000;
+// A worker that was told to end and did not is ended by the kernel.
+inline constexpr int kWorkerExitSeconds = 10;
 // A peer may still be reading its data when the others are ready.
 inline constexpr int kRendezvousTimeoutMs = 300'000;
 inline constexpr int kDefaultCollectiveTimeoutSeconds = 60;

@@ -1,0 +1,226 @@
+#include "worker/agent/agent.h"
+
+#include <random>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "worker/agent/backoff.h"
+
+namespace evograd::agent {
+namespace {
+
+constexpr absl::Duration kTroubleInterval = absl::Seconds(10);
+
+// A fresh channel per dial: when to try again is decided here and nowhere else.
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, limits::kReconnectMaxMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, limits::kKeepaliveIntervalMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, limits::kKeepaliveTimeoutMs);
+  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+}
+
+// Whether dialling again would be answered the same way.
+bool IsRefusal(const Stream::End& end) {
+  if (end.welcomed) return false;
+  switch (end.status.error_code()) {
+    case grpc::StatusCode::FAILED_PRECONDITION:
+    case grpc::StatusCode::INVALID_ARGUMENT:
+    case grpc::StatusCode::UNIMPLEMENTED:
+    case grpc::StatusCode::PERMISSION_DENIED:
+    case grpc::StatusCode::UNAUTHENTICATED:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+Agent::Agent(AgentOptions options)
+    : options_(std::move(options)),
+      outbox_(limits::kMaxOutgoingMessages),
+      runner_(RunnerOptions(), &rendezvous_),
+      machine_(options_.hello),
+      uploader_(UploaderOptions()),
+      engine_thread_([this] { EngineLoop(); }) {}
+
+Agent::~Agent() {
+  Stop();
+  engine_thread_.join();
+  uploader_.reset();
+}
+
+EngineRunner::Options Agent::RunnerOptions() {
+  EngineRunner::Options options;
+  options.make_engine = options_.make_engine;
+  options.make_communicator = options_.make_communicator;
+  options.engine.device = options_.device;
+  options.interface_address = options_.interface_address;
+  options.cuda_device = options_.cuda_device;
+  options.put = [this](int64_t generation, const std::string& key, const std::string& value) {
+    Dispatch(RendezvousPut{generation, key, value});
+  };
+  options.download = [this](const std::string& name) {
+    return download_.Download(stub().get(), name);
+  };
+  return options;
+}
+
+Uploader::Options Agent::UploaderOptions() {
+  Uploader::Options options;
+  options.stub = [this] { return stub(); };
+  options.done = [this](absl::Status status) { Dispatch(UploadOutcome{std::move(status)}); };
+  options.say = [this](const std::string& text) { SayLine(text); };
+  return options;
+}
+
+// ---- The machine and its actions
+// -----------------------------------------------------------------
+
+void Agent::Dispatch(Input input) {
+  absl::MutexLock lock(&mutex_);
+  for (Action& action : machine_.Handle(std::move(input))) {
+    std::visit([this](auto& a) { Perform(a); }, action);
+  }
+}
+
+void Agent::Perform(Send& action) { outbox_.Push(std::move(action.message)); }
+
+void Agent::Perform(RunEngine& action) {
+  if (exit_) return;
+  runner_.Rearm();
+  download_.Restart();
+  task_ = std::move(action);
+}
+
+void Agent::Perform(StopEngine&) {
+  runner_.Stop();
+  download_.Stop();
+  outbox_.Wake();
+}
+
+void Agent::Perform(OpenRendezvous& action) { rendezvous_.Open(action.generation); }
+void Agent::Perform(CloseRendezvous&) { rendezvous_.Close(); }
+void Agent::Perform(DeliverRendezvous& action) {
+  rendezvous_.Deliver(action.entry.key(), action.entry.value());
+}
+
+void Agent::Perform(StartUpload& action) {
+  if (exit_) return;
+  uploader_->Start(std::move(action.header), runner_.TakeState());
+}
+void Agent::Perform(StopUpload&) { uploader_->Stop(); }
+
+void Agent::Perform(Say& action) { SayLine(action.text); }
+
+void Agent::EngineLoop() {
+  const auto due = [this]()
+                       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return exit_ || task_.has_value(); };
+  while (true) {
+    RunEngine task;
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(&due));
+      if (exit_) break;
+      task = *std::exchange(task_, std::nullopt);
+    }
+    // Steps that are computed again need no acknowledgement: only the stream holds them back.
+    if (task.task == EngineTask::kStep) {
+      outbox_.WaitForRoom([this] { return runner_.stopped(); });
+    }
+    Dispatch(runner_.Run(task));
+  }
+  RunEngine drop;
+  drop.task = EngineTask::kDrop;
+  runner_.Run(drop);
+}
+
+// ---- The stream --------------------------------------------------------------------------------
+
+absl::Status Agent::Run() {
+  Backoff backoff(options_.reconnect_min, options_.reconnect_max);
+  std::mt19937_64 random(std::random_device{}());
+  while (true) {
+    const std::optional<Stream::End> end = Dial();
+    if (!end) return absl::OkStatus();
+    if (IsRefusal(*end)) {
+      return absl::Status(static_cast<absl::StatusCode>(end->status.error_code()),
+                          end->status.error_message());
+    }
+    if (end->welcomed) {
+      backoff.Reset();
+      trouble_said_ = absl::InfinitePast();
+    }
+    SayTrouble(end->status);
+    if (!WaitToDialAgain(backoff.Next(std::uniform_real_distribution<>()(random)))) {
+      return absl::OkStatus();
+    }
+  }
+}
+
+std::optional<Stream::End> Agent::Dial() {
+  const Stub stub(v1::WorkerService::NewStub(MakeChannel(options_.coordinator)));
+  Stream stream(stub.get(), &outbox_);
+  {
+    absl::MutexLock lock(&stream_mutex_);
+    if (stopped_) return std::nullopt;
+    stub_ = stub;
+    stream_ = &stream;
+  }
+  Stream::Events events;
+  events.up = [this] { Dispatch(StreamUp{}); };
+  events.message = [this](const v1::CoordinatorMessage& message) { Dispatch(message); };
+  events.down = [this] { Dispatch(StreamDown{}); };
+  const Stream::End end = stream.Run(events);
+  absl::MutexLock lock(&stream_mutex_);
+  stream_ = nullptr;
+  if (stopped_) return std::nullopt;
+  return end;
+}
+
+bool Agent::WaitToDialAgain(absl::Duration delay) {
+  absl::MutexLock lock(&stream_mutex_);
+  return !stream_mutex_.AwaitWithTimeout(absl::Condition(&stopped_), delay);
+}
+
+void Agent::SayTrouble(const grpc::Status& status) {
+  const absl::Time now = absl::Now();
+  if (now - trouble_said_ < kTroubleInterval) return;
+  trouble_said_ = now;
+  SayLine(absl::StrCat("no connection to the coordinator at ", options_.coordinator, " (",
+                       status.error_message(), "); trying again until there is one"));
+}
+
+void Agent::SayLine(const std::string& text) {
+  absl::MutexLock lock(&say_mutex_);
+  options_.say(text);
+}
+
+Agent::Stub Agent::stub() {
+  absl::MutexLock lock(&stream_mutex_);
+  return stub_;
+}
+
+void Agent::Stop() {
+  {
+    absl::MutexLock lock(&stream_mutex_);
+    stopped_ = true;
+    if (stream_ != nullptr) stream_->Cancel();
+  }
+  {
+    absl::MutexLock lock(&mutex_);
+    exit_ = true;
+    rendezvous_.Close();
+    runner_.Stop();
+  }
+  download_.Stop();
+  outbox_.Wake();
+  uploader_->Stop();
+}
+
+}  // namespace evograd::agent

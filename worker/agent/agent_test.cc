@@ -1,0 +1,371 @@
+// Goal: the agent does over real streams, with real threads and collectives, what its machine
+// decides. Method: a scripted coordinator on a real port, puppet engines that act when told, ranks
+// in one process. The decisions themselves are tested in worker/core.
+#include "worker/agent/agent.h"
+
+#include <gtest/gtest.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "worker/agent/testing/fake_coordinator.h"
+#include "worker/agent/testing/test_worker.h"
+
+namespace evograd::agent {
+namespace {
+
+struct StartOptions {
+  int rank = 0;
+  int size = 1;
+  bool donor_holds_state = false;
+  std::string checkpoint;
+  int64_t committed = 0;
+  int64_t steps = 1000;
+  int depth = 1;
+  int64_t interval = 0;
+};
+
+class AgentTest : public testing::Test {
+ protected:
+  TestWorker& AddWorker(const std::string& id) {
+    auto& worker = workers_[id];
+    worker = std::make_unique<TestWorker>(id, coordinator_.address(), &groups_);
+    coordinator_.WaitForHello(id);
+    return *worker;
+  }
+
+  void Start(const std::string& worker, int64_t generation, const StartOptions& options = {}) {
+    v1::CoordinatorMessage message;
+    v1::StartGeneration* start = message.mutable_start_generation();
+    start->set_job("jobs/a");
+    start->set_job_uid("uid-a");
+    start->set_generation(generation);
+    start->set_rank(options.rank);
+    start->set_size(options.size);
+    start->set_donor_holds_state(options.donor_holds_state);
+    start->set_checkpoint(options.checkpoint);
+    start->set_committed_steps(options.committed);
+    start->mutable_spec()->set_steps(options.steps);
+    start->mutable_spec()->set_pipeline_depth(options.depth);
+    start->mutable_spec()->set_checkpoint_interval_steps(options.interval);
+    start->mutable_spec()->set_collective_timeout_seconds(60);
+    coordinator_.Say(worker, message);
+  }
+
+  void End(const std::string& worker, int64_t generation) {
+    v1::CoordinatorMessage message;
+    message.mutable_end_generation()->set_job("jobs/a");
+    message.mutable_end_generation()->set_generation(generation);
+    coordinator_.Say(worker, message);
+  }
+
+  void Ack(const std::string& worker, int64_t generation, int64_t committed) {
+    v1::CoordinatorMessage message;
+    message.mutable_acknowledge()->set_job("jobs/a");
+    message.mutable_acknowledge()->set_generation(generation);
+    message.mutable_acknowledge()->set_committed_steps(committed);
+    coordinator_.Say(worker, message);
+  }
+
+  void Release(const std::string& worker) {
+    v1::CoordinatorMessage message;
+    message.mutable_release_job()->set_job("jobs/a");
+    coordinator_.Say(worker, message);
+    EXPECT_EQ(coordinator_.Hear(worker).released().job(), "jobs/a");
+  }
+
+  // The next message is these steps' results.
+  void ExpectResults(const std::string& worker, int64_t generation, int64_t first, int64_t count) {
+    int64_t step = first;
+    while (step < first + count) {
+      const v1::WorkerMessage message = coordinator_.Hear(worker);
+      ASSERT_TRUE(message.has_results()) << message.DebugString();
+      EXPECT_EQ(message.results().generation(), generation);
+      for (const v1::StepResult& result : message.results().results()) {
+        EXPECT_EQ(result.step(), step++);
+      }
+    }
+  }
+
+  v1::GenerationLeft ExpectLeft(const std::string& worker, int64_t generation, int64_t phases) {
+    const v1::WorkerMessage message = coordinator_.Hear(worker);
+    EXPECT_TRUE(message.has_generation_left()) << message.DebugString();
+    const v1::HeldState& held = message.generation_left().held();
+    EXPECT_EQ(held.generation(), generation);
+    EXPECT_TRUE(held.has_state());
+    EXPECT_EQ(held.phases(), phases);
+    return message.generation_left();
+  }
+
+  FakeCoordinator coordinator_;
+  GroupMaker groups_;
+  std::map<std::string, std::unique_ptr<TestWorker>> workers_;
+};
+
+TEST_F(AgentTest, HeartbeatsGoOnWhileTheEngineIsBusy) {
+  TestWorker& worker = AddWorker("w1");
+  Start("w1", 1);
+  ASSERT_TRUE(worker.puppet().WaitForCall("make"));
+  coordinator_.WaitForHeartbeats("w1", 5);
+  EXPECT_TRUE(worker.puppet().WaitForCall("make"));
+}
+
+TEST_F(AgentTest, AJobFromStartToRelease) {
+  TestWorker& worker = AddWorker("w1");
+  worker.puppet().LetEverything();
+  StartOptions options;
+  options.steps = 3;
+  Start("w1", 1, options);
+  for (int64_t step = 0; step < 3; ++step) {
+    ExpectResults("w1", 1, step, 1);
+    EXPECT_EQ(worker.puppet().calls("step"), step + 1);
+    Ack("w1", 1, step + 1);
+  }
+  const v1::WorkerMessage message = coordinator_.Hear("w1");
+  ASSERT_TRUE(message.has_finished()) << message.DebugString();
+  EXPECT_EQ(message.finished().evaluation().step(), 3);
+  EXPECT_EQ(message.finished().parameters_sha256(), "parameters after 3");
+  EXPECT_EQ(message.finished().hyperparameters_sha256(), "hyperparameters after 3");
+  EXPECT_FALSE(coordinator_.Stored("jobs/a/checkpoints/3").empty());
+  Release("w1");
+  EXPECT_EQ(worker.puppet().engines(), 0);
+  EXPECT_TRUE(worker.Stop().ok());
+}
+
+TEST_F(AgentTest, DepthEightRunsEightStepsAhead) {
+  TestWorker& worker = AddWorker("w1");
+  worker.puppet().LetEverything();
+  StartOptions options;
+  options.depth = 8;
+  Start("w1", 1, options);
+  ExpectResults("w1", 1, 0, 8);
+  Ack("w1", 1, 1);
+  ExpectResults("w1", 1, 8, 1);
+  // The ninth step needed that acknowledgement; a tenth needs another.
+  EXPECT_EQ(worker.puppet().calls("step"), 9);
+  End("w1", 1);
+  ExpectLeft("w1", 1, 18);
+}
+
+TEST_F(AgentTest, ALostStreamFillsThePipelineAndIsTakenUpAgain) {
+  TestWorker& worker = AddWorker("w1");
+  for (const char* call : {"make", "initialise", "synchronise"}) worker.puppet().LetAlways(call);
+  StartOptions options;
+  options.depth = 8;
+  Start("w1", 1, options);
+  worker.puppet().Let("step");
+  ExpectResults("w1", 1, 0, 1);
+  coordinator_.Cut("w1");
+  const v1::Hello hello = coordinator_.WaitForHello("w1");
+  EXPECT_EQ(hello.held().job(), "jobs/a");
+  EXPECT_EQ(hello.held().job_uid(), "uid-a");
+  EXPECT_EQ(hello.held().generation(), 1);
+  EXPECT_EQ(hello.held().phases(), 2);
+  for (int step = 1; step < 8; ++step) {
+    ASSERT_TRUE(worker.puppet().WaitForCall("step"));
+    worker.puppet().Let("step");
+  }
+  EXPECT_FALSE(coordinator_.HasMore("w1"));
+  End("w1", 1);
+  const int64_t phases = coordinator_.Hear("w1").generation_left().held().phases();
+  EXPECT_GE(phases, 14);  // the last step may have been stopped
+  options.donor_holds_state = true;
+  Start("w1", 2, options);
+  ExpectResults("w1", 2, 0, phases / 2);
+}
+
+TEST_F(AgentTest, EndOfAGenerationAbortsACollectiveThatWaits) {
+  TestWorker& first = AddWorker("w1");
+  TestWorker& second = AddWorker("w2");
+  first.puppet().LetEverything();
+  for (const char* call : {"make", "synchronise"}) second.puppet().LetAlways(call);
+  StartOptions options;
+  options.size = 2;
+  options.depth = 4;
+  Start("w1", 1, options);
+  options.rank = 1;
+  Start("w2", 1, options);
+  ASSERT_TRUE(second.puppet().WaitForCall("step"));
+  // w1 waits in the step's collective for w2, which does not come.
+  End("w1", 1);
+  End("w2", 1);
+  EXPECT_EQ(ExpectLeft("w1", 1, 0).reason(), "");
+  ExpectLeft("w2", 1, 0);
+
+  second.puppet().LetEverything();
+  options.donor_holds_state = true;
+  Start("w2", 2, options);
+  options.rank = 0;
+  Start("w1", 2, options);
+  ExpectResults("w1", 2, 0, 4);
+  EXPECT_FALSE(coordinator_.HasMore("w2"));
+}
+
+TEST_F(AgentTest, ALostPeerIsNamedAndTheStateIsKept) {
+  TestWorker& first = AddWorker("w1");
+  AddWorker("w2").puppet().LetEverything();
+  first.puppet().LetEverything();
+  StartOptions options;
+  options.size = 2;
+  Start("w1", 1, options);
+  options.rank = 1;
+  Start("w2", 1, options);
+  ExpectResults("w1", 1, 0, 1);
+  Ack("w1", 1, 1);  // w1 begins step 1; w2 knows nothing of it, and goes
+  EXPECT_TRUE(workers_["w2"]->Stop().ok());
+  const v1::GenerationLeft left = ExpectLeft("w1", 1, 2);
+  EXPECT_TRUE(absl::StrContains(left.reason(), "rank 1")) << left.reason();
+}
+
+TEST_F(AgentTest, EndWhileRanksLookForEachOther) {
+  TestWorker& worker = AddWorker("w2");
+  worker.puppet().LetEverything();
+  StartOptions options;
+  options.rank = 1;
+  options.size = 2;
+  Start("w2", 1, options);
+  // Rank 0 never comes. Whatever w2 is at, it answers.
+  End("w2", 1);
+  const v1::WorkerMessage message = coordinator_.Hear("w2");
+  EXPECT_TRUE(message.has_generation_left()) << message.DebugString();
+  EXPECT_FALSE(message.generation_left().held().has_state());
+}
+
+TEST_F(AgentTest, CancelWhileDataIsRead) {
+  TestWorker& worker = AddWorker("w1");
+  Start("w1", 1);
+  ASSERT_TRUE(worker.puppet().WaitForCall("make"));
+  Release("w1");
+  worker.puppet().LetEverything();
+  Start("w1", 2);
+  ExpectResults("w1", 2, 0, 1);
+}
+
+TEST_F(AgentTest, CancelDuringAStep) {
+  TestWorker& worker = AddWorker("w1");
+  for (const char* call : {"make", "initialise", "synchronise"}) worker.puppet().LetAlways(call);
+  Start("w1", 1);
+  ASSERT_TRUE(worker.puppet().WaitForCall("step"));
+  Release("w1");
+  EXPECT_EQ(worker.puppet().engines(), 0);
+}
+
+TEST_F(AgentTest, RepeatedMessagesAreAnsweredOnce) {
+  TestWorker& worker = AddWorker("w1");
+  worker.puppet().LetEverything();
+  Start("w1", 1);
+  Start("w1", 1);
+  ExpectResults("w1", 1, 0, 1);
+  Ack("w1", 1, 1);
+  Ack("w1", 1, 1);
+  ExpectResults("w1", 1, 1, 1);
+  End("w1", 1);
+  End("w1", 1);
+  ExpectLeft("w1", 1, 4);
+  Release("w1");  // and nothing else came before its answer
+  EXPECT_EQ(worker.puppet().calls("make"), 1);
+  EXPECT_EQ(worker.puppet().calls("step"), 2);
+}
+
+TEST_F(AgentTest, AnErrorOfTheJobIsToldWithItsCode) {
+  TestWorker& worker = AddWorker("w1");
+  worker.puppet().Let("make", absl::NotFoundError("no /data/train\xFF"));
+  Start("w1", 1);
+  const v1::WorkerMessage message = coordinator_.Hear("w1");
+  ASSERT_TRUE(message.has_failed()) << message.DebugString();
+  EXPECT_EQ(message.failed().error().code(), static_cast<int>(absl::StatusCode::kNotFound));
+  EXPECT_EQ(message.failed().error().message(), "no /data/train?");
+  EXPECT_EQ(message.failed().error().worker(), "workers/w1");
+  Release("w1");
+}
+
+TEST_F(AgentTest, ACheckpointIsRestored) {
+  TestWorker& worker = AddWorker("w1");
+  worker.puppet().LetEverything();
+  StartOptions options;
+  options.interval = 2;
+  Start("w1", 1, options);
+  ExpectResults("w1", 1, 0, 1);
+  Ack("w1", 1, 1);
+  ExpectResults("w1", 1, 1, 1);
+  Ack("w1", 1, 2);
+  ExpectResults("w1", 1, 2, 1);
+  // A generation's end would stop the upload.
+  while (coordinator_.Stored("jobs/a/checkpoints/2").empty()) {
+    coordinator_.WaitForHeartbeats("w1", 1);
+  }
+  Release("w1");
+  options.checkpoint = "jobs/a/checkpoints/2";
+  options.committed = 3;
+  Start("w1", 2, options);
+  ExpectResults("w1", 2, 2, 1);  // again, for comparison
+  EXPECT_EQ(worker.puppet().calls("initialise"), 1);
+  EXPECT_EQ(worker.puppet().calls("restore"), 1);
+}
+
+TEST_F(AgentTest, ADamagedCheckpointEndsTheGenerationAndIsNamed) {
+  TestWorker& worker = AddWorker("w1");
+  worker.puppet().LetEverything();
+  coordinator_.Store("jobs/a/checkpoints/5", "bytes", std::string(64, '0'));
+  StartOptions options;
+  options.checkpoint = "jobs/a/checkpoints/5";
+  Start("w1", 1, options);
+  const v1::WorkerMessage message = coordinator_.Hear("w1");
+  ASSERT_TRUE(message.has_generation_left()) << message.DebugString();
+  EXPECT_FALSE(message.generation_left().held().has_state());
+  EXPECT_TRUE(absl::StrContains(message.generation_left().reason(), "jobs/a/checkpoints/5"));
+}
+
+TEST_F(AgentTest, AnUploadIsTriedAgainUntilItIsStored) {
+  TestWorker& worker = AddWorker("w1");
+  worker.puppet().LetEverything();
+  coordinator_.RefuseUploads({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many uploads"});
+  StartOptions options;
+  options.steps = 1;
+  Start("w1", 1, options);
+  ExpectResults("w1", 1, 0, 1);
+  Ack("w1", 1, 1);
+  coordinator_.WaitForRefusedUploads(2);
+  EXPECT_FALSE(coordinator_.HasMore("w1"));
+  EXPECT_TRUE(worker.WaitForLine("too many uploads"));
+  coordinator_.RefuseUploads(grpc::Status::OK);
+  EXPECT_TRUE(coordinator_.Hear("w1").has_finished());
+}
+
+TEST_F(AgentTest, AnotherProtocolVersionEndsTheAgent) {
+  coordinator_.Refuse({grpc::StatusCode::FAILED_PRECONDITION, "the worker speaks version 1"});
+  TestWorker worker("w1", coordinator_.address(), &groups_);
+  EXPECT_EQ(worker.Wait(), absl::FailedPreconditionError("the worker speaks version 1"));
+}
+
+TEST_F(AgentTest, ARefusalThatMayPassDoesNot) {
+  coordinator_.Refuse({grpc::StatusCode::ALREADY_EXISTS, "w1 is connected"});
+  TestWorker worker("w1", coordinator_.address(), &groups_);
+  EXPECT_TRUE(worker.WaitForLine("w1 is connected"));
+  coordinator_.Refuse(grpc::Status::OK);
+  EXPECT_EQ(coordinator_.WaitForHello("w1").worker_id(), "w1");
+}
+
+TEST_F(AgentTest, ACoordinatorThatIsNotThereIsWaitedFor) {
+  std::string address;
+  {
+    address = FakeCoordinator().address();
+  }
+  TestWorker worker("w1", address, &groups_);
+  EXPECT_TRUE(worker.WaitForLine(absl::StrCat("no connection to the coordinator at ", address)));
+  FakeCoordinator late(address);
+  EXPECT_EQ(late.WaitForHello("w1").worker_id(), "w1");
+  EXPECT_TRUE(worker.WaitForLine("connected as workers/w1"));
+  EXPECT_TRUE(worker.Stop().ok());
+}
+
+TEST_F(AgentTest, StopEndsWhateverRuns) {
+  TestWorker& worker = AddWorker("w1");
+  for (const char* call : {"make", "initialise", "synchronise"}) worker.puppet().LetAlways(call);
+  Start("w1", 1);
+  ASSERT_TRUE(worker.puppet().WaitForCall("step"));
+  EXPECT_TRUE(worker.Stop().ok());
+  EXPECT_EQ(worker.puppet().engines(), 0);
+}
+
+}  // namespace
+}  // namespace evograd::agent

@@ -1,0 +1,112 @@
+#include "worker/agent/checkpoint_transfer.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "common/limits.h"
+#include "common/sha256.h"
+#include "grpcpp/grpcpp.h"
+
+namespace evograd::agent {
+namespace {
+
+absl::Status ToStatus(const grpc::Status& status) {
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+}
+
+std::string Sha256Of(const std::string& bytes) {
+  Sha256 hash;
+  hash.Update(bytes);
+  return hash.HexDigest();
+}
+
+}  // namespace
+
+// A call that Stop can reach while it lives.
+class CheckpointTransfer::Call {
+ public:
+  explicit Call(CheckpointTransfer* transfer) : transfer_(*transfer) {
+    context_.set_deadline(
+        absl::ToChronoTime(absl::Now() + absl::Milliseconds(limits::kTransferTimeoutMs)));
+    absl::MutexLock lock(&transfer_.mutex_);
+    transfer_.running_ = &context_;
+    if (transfer_.stopped_) context_.TryCancel();
+  }
+  ~Call() {
+    absl::MutexLock lock(&transfer_.mutex_);
+    transfer_.running_ = nullptr;
+  }
+  grpc::ClientContext* context() { return &context_; }
+
+ private:
+  CheckpointTransfer& transfer_;
+  grpc::ClientContext context_;
+};
+
+absl::Status CheckpointTransfer::Upload(v1::WorkerService::StubInterface* stub,
+                                        v1::UploadCheckpointRequest header,
+                                        const std::string& bytes) {
+  header.set_size_bytes(static_cast<int64_t>(bytes.size()));
+  header.set_sha256(Sha256Of(bytes));
+  Call call(this);
+  v1::UploadCheckpointResponse response;
+  auto writer = stub->UploadCheckpoint(call.context(), &response);
+  v1::UploadCheckpointRequest request = std::move(header);
+  size_t offset = 0;
+  do {
+    const size_t size =
+        std::min(bytes.size() - offset, static_cast<size_t>(limits::kCheckpointChunkBytes));
+    request.set_chunk(bytes.data() + offset, size);
+    // A refusal comes with Finish.
+    if (!writer->Write(request)) break;
+    offset += size;
+    request.Clear();
+  } while (offset < bytes.size());
+  writer->WritesDone();
+  return ToStatus(writer->Finish());
+}
+
+absl::StatusOr<std::string> CheckpointTransfer::Download(v1::WorkerService::StubInterface* stub,
+                                                         const std::string& name) {
+  Call call(this);
+  v1::DownloadCheckpointRequest request;
+  request.set_name(name);
+  auto reader = stub->DownloadCheckpoint(call.context(), request);
+  v1::DownloadCheckpointResponse response;
+  v1::Checkpoint stated;
+  std::string bytes;
+  while (reader->Read(&response)) {
+    if (response.has_checkpoint()) stated = response.checkpoint();
+    bytes.append(response.chunk());
+    if (static_cast<int64_t>(bytes.size()) > stated.size_bytes()) call.context()->TryCancel();
+  }
+  const grpc::Status status = reader->Finish();
+  if (static_cast<int64_t>(bytes.size()) > stated.size_bytes()) {
+    return absl::DataLossError(absl::StrCat("checkpoint ", name, " came with more than the ",
+                                            stated.size_bytes(), " bytes that were stated"));
+  }
+  if (!status.ok()) return ToStatus(status);
+  if (static_cast<int64_t>(bytes.size()) != stated.size_bytes() ||
+      Sha256Of(bytes) != stated.sha256()) {
+    return absl::DataLossError(absl::StrCat("checkpoint ", name, ": the ", bytes.size(),
+                                            " bytes that came are not those that were stated"));
+  }
+  return bytes;
+}
+
+void CheckpointTransfer::Stop() {
+  absl::MutexLock lock(&mutex_);
+  stopped_ = true;
+  if (running_ != nullptr) running_->TryCancel();
+}
+
+void CheckpointTransfer::Restart() {
+  absl::MutexLock lock(&mutex_);
+  stopped_ = false;
+}
+
+}  // namespace evograd::agent

@@ -1,0 +1,72 @@
+// Goal: what is uploaded comes back byte by byte, and what was damaged or broken off is noticed.
+// Method: a real port; sizes around the size of a chunk; a stated hash that is another's.
+#include "worker/agent/checkpoint_transfer.h"
+
+#include <gtest/gtest.h>
+
+#include "common/limits.h"
+#include "worker/agent/testing/fake_coordinator.h"
+
+namespace evograd::agent {
+namespace {
+
+class CheckpointTransferTest : public testing::Test {
+ protected:
+  CheckpointTransferTest()
+      : stub_(v1::WorkerService::NewStub(
+            grpc::CreateChannel(coordinator_.address(), grpc::InsecureChannelCredentials()))) {}
+
+  static v1::UploadCheckpointRequest Header() {
+    v1::UploadCheckpointRequest header;
+    header.set_job("jobs/a");
+    header.set_step(7);
+    return header;
+  }
+
+  FakeCoordinator coordinator_;
+  std::unique_ptr<v1::WorkerService::Stub> stub_;
+  CheckpointTransfer transfer_;
+};
+
+TEST_F(CheckpointTransferTest, BytesComeBackWhateverTheirNumber) {
+  constexpr int kChunk = limits::kCheckpointChunkBytes;
+  for (const int size : {1, kChunk - 1, kChunk, kChunk + 1, 3 * kChunk + 5}) {
+    std::string bytes(size, 'x');
+    for (int i = 0; i < size; i += 997) bytes[i] = static_cast<char>(i);
+    const absl::Status status = transfer_.Upload(stub_.get(), Header(), bytes);
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(coordinator_.Stored("jobs/a/checkpoints/7"), bytes);
+    const absl::StatusOr<std::string> back =
+        transfer_.Download(stub_.get(), "jobs/a/checkpoints/7");
+    ASSERT_TRUE(back.ok()) << back.status();
+    EXPECT_EQ(*back, bytes);
+  }
+}
+
+TEST_F(CheckpointTransferTest, OtherBytesThanStatedAreNoticed) {
+  coordinator_.Store("damaged", "some bytes", std::string(64, '0'));
+  const absl::Status status = transfer_.Download(stub_.get(), "damaged").status();
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+  coordinator_.Store("damaged", "some bytes");
+  EXPECT_EQ(transfer_.Download(stub_.get(), "damaged").value(), "some bytes");
+}
+
+TEST_F(CheckpointTransferTest, TheCoordinatorsAnswerIsPassedOn) {
+  EXPECT_TRUE(absl::IsNotFound(transfer_.Download(stub_.get(), "none").status()));
+  coordinator_.RefuseUploads({grpc::StatusCode::ABORTED, "generation 1 is over"});
+  const absl::Status status = transfer_.Upload(stub_.get(), Header(), "bytes");
+  EXPECT_EQ(status, absl::AbortedError("generation 1 is over"));
+}
+
+TEST_F(CheckpointTransferTest, NothingIsTransferredBetweenStopAndRestart) {
+  transfer_.Stop();
+  EXPECT_TRUE(absl::IsCancelled(transfer_.Upload(stub_.get(), Header(), "bytes")));
+  coordinator_.Store("name", "bytes");
+  EXPECT_TRUE(absl::IsCancelled(transfer_.Download(stub_.get(), "name").status()));
+  transfer_.Restart();
+  EXPECT_TRUE(transfer_.Upload(stub_.get(), Header(), "bytes").ok());
+  EXPECT_EQ(transfer_.Download(stub_.get(), "name").value(), "bytes");
+}
+
+}  // namespace
+}  // namespace evograd::agent

@@ -1,0 +1,148 @@
+#include "worker/agent/engine_runner.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "common/limits.h"
+#include "common/status_macros.h"
+
+namespace evograd::agent {
+
+EngineRunner::EngineRunner(Options options, RendezvousTable* table)
+    : options_(std::move(options)), table_(table) {}
+
+EngineOutcome EngineRunner::Run(const RunEngine& action) {
+  if (engine_ != nullptr) engine_->Forget(action.forget_before);
+  EngineOutcome outcome;
+  outcome.status = Perform(action, &outcome);
+  outcome.has_state = has_state_;
+  outcome.phases = has_state_ ? engine_->phases() : 0;
+  return outcome;
+}
+
+absl::Status EngineRunner::Perform(const RunEngine& action, EngineOutcome* outcome) {
+  switch (action.task) {
+    case EngineTask::kPrepare:
+      return Prepare(action.start);
+    case EngineTask::kJoin:
+      return Join(action.start, outcome);
+    case EngineTask::kStep:
+      return Step(outcome);
+    case EngineTask::kSerialise:
+      return Serialise();
+    case EngineTask::kEvaluate:
+      return Evaluate(outcome);
+    case EngineTask::kLeave:
+      Leave();
+      return absl::OkStatus();
+    case EngineTask::kDrop:
+      Drop();
+      return absl::OkStatus();
+  }
+  return absl::InternalError("an engine task of no known kind");
+}
+
+absl::Status EngineRunner::Prepare(const v1::StartGeneration& start) {
+  EVOGRAD_ASSIGN_OR_RETURN(
+      engine_, options_.make_engine(start.spec(), start.job_uid(), options_.engine, cancelled_));
+  return absl::OkStatus();
+}
+
+absl::Status EngineRunner::Join(const v1::StartGeneration& start, EngineOutcome* outcome) {
+  // Before the others are met: their collectives have a deadline, the meeting has a long one.
+  if (start.rank() == 0 && !start.donor_holds_state()) {
+    EVOGRAD_RETURN_IF_ERROR(MakeState(start.checkpoint()));
+  }
+  EVOGRAD_RETURN_IF_ERROR(Connect(start));
+  EVOGRAD_RETURN_IF_ERROR(engine_->Synchronise(*communicator_));
+  has_state_ = true;
+  if (start.rank() == 0) outcome->results = engine_->pending();
+  return absl::OkStatus();
+}
+
+absl::Status EngineRunner::MakeState(const std::string& checkpoint) {
+  has_state_ = false;
+  if (checkpoint.empty()) {
+    EVOGRAD_RETURN_IF_ERROR(engine_->Initialise());
+  } else {
+    const absl::StatusOr<std::string> bytes = options_.download(checkpoint);
+    if (!bytes.ok()) {
+      // The coordinator may have another one, and forms the next generation from it.
+      return absl::UnavailableError(
+          absl::StrCat("checkpoint ", checkpoint,
+                       " could not be fetched: ", std::string(bytes.status().message())));
+    }
+    EVOGRAD_RETURN_IF_ERROR(engine_->Restore(*bytes));
+  }
+  has_state_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status EngineRunner::Connect(const v1::StartGeneration& start) {
+  CommunicatorOptions options;
+  options.rank = start.rank();
+  options.size = start.size();
+  options.timeout = absl::Seconds(start.spec().collective_timeout_seconds());
+  options.rendezvous_timeout = absl::Milliseconds(limits::kRendezvousTimeoutMs);
+  options.interface_address = options_.interface_address;
+  options.cuda_device = options_.cuda_device;
+  const int64_t generation = start.generation();
+  StreamRendezvous rendezvous(table_, generation,
+                              [&](const std::string& key, const std::string& value) {
+                                options_.put(generation, key, value);
+                              });
+  EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> communicator,
+                           options_.make_communicator(options, rendezvous));
+  absl::MutexLock lock(&mutex_);
+  communicator_ = std::move(communicator);
+  // Stop may have come before there was anything to abort.
+  if (cancelled_) communicator_->Abort();
+  return absl::OkStatus();
+}
+
+absl::Status EngineRunner::Step(EngineOutcome* outcome) {
+  const int64_t step = engine_->completed_steps();
+  const absl::Status status = engine_->RunStep(*communicator_);
+  if (status.ok() && communicator_->rank() == 0) {
+    for (const v1::StepResult& result : engine_->pending()) {
+      if (result.step() >= step) outcome->results.push_back(result);
+    }
+  }
+  return status;
+}
+
+absl::Status EngineRunner::Serialise() {
+  EVOGRAD_ASSIGN_OR_RETURN(std::string bytes, engine_->Serialise());
+  state_ = std::make_shared<const std::string>(std::move(bytes));
+  return absl::OkStatus();
+}
+
+absl::Status EngineRunner::Evaluate(EngineOutcome* outcome) {
+  EVOGRAD_ASSIGN_OR_RETURN(outcome->evaluation, engine_->Evaluate());
+  const Engine::Fingerprint fingerprint = engine_->fingerprint();
+  outcome->parameters_sha256 = fingerprint.parameters_sha256;
+  outcome->hyperparameters_sha256 = fingerprint.hyperparameters_sha256;
+  return absl::OkStatus();
+}
+
+void EngineRunner::Leave() {
+  state_ = nullptr;
+  std::unique_ptr<Communicator> communicator;
+  absl::MutexLock lock(&mutex_);
+  communicator.swap(communicator_);
+}
+
+void EngineRunner::Drop() {
+  Leave();
+  engine_ = nullptr;
+  has_state_ = false;
+}
+
+void EngineRunner::Stop() {
+  cancelled_ = true;
+  absl::MutexLock lock(&mutex_);
+  if (communicator_ != nullptr) communicator_->Abort();
+}
+
+}  // namespace evograd::agent

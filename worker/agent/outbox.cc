@@ -1,0 +1,71 @@
+#include "worker/agent/outbox.h"
+
+#include <utility>
+
+namespace evograd::agent {
+
+void Outbox::Open() {
+  absl::MutexLock lock(&mutex_);
+  messages_.clear();
+  heartbeat_due_ = false;
+  overflowed_ = false;
+  open_ = true;
+  changed_.SignalAll();
+}
+
+void Outbox::Close() {
+  absl::MutexLock lock(&mutex_);
+  messages_.clear();
+  open_ = false;
+  changed_.SignalAll();
+}
+
+void Outbox::Push(v1::WorkerMessage message) {
+  absl::MutexLock lock(&mutex_);
+  if (!open_) return;
+  if (messages_.size() == capacity_) {
+    overflowed_ = true;
+    open_ = false;
+    messages_.clear();
+  } else {
+    messages_.push_back(std::move(message));
+  }
+  changed_.SignalAll();
+}
+
+void Outbox::PushHeartbeat() {
+  absl::MutexLock lock(&mutex_);
+  heartbeat_due_ = true;
+  changed_.SignalAll();
+}
+
+bool Outbox::Take(v1::WorkerMessage* message) {
+  absl::MutexLock lock(&mutex_);
+  while (open_ && messages_.empty() && !heartbeat_due_) changed_.Wait(&mutex_);
+  if (!open_) return false;
+  if (std::exchange(heartbeat_due_, false)) {
+    message->mutable_heartbeat();
+    return true;
+  }
+  *message = std::move(messages_.front());
+  messages_.pop_front();
+  if (messages_.size() == capacity_ / 2) changed_.SignalAll();
+  return true;
+}
+
+bool Outbox::overflowed() const {
+  absl::MutexLock lock(&mutex_);
+  return overflowed_;
+}
+
+void Outbox::WaitForRoom(const std::function<bool()>& stop) {
+  absl::MutexLock lock(&mutex_);
+  while (open_ && messages_.size() > capacity_ / 2 && !stop()) changed_.Wait(&mutex_);
+}
+
+void Outbox::Wake() {
+  absl::MutexLock lock(&mutex_);
+  changed_.SignalAll();
+}
+
+}  // namespace evograd::agent

@@ -1,0 +1,55 @@
+// What waits to be written to the worker's stream. Bounded: when the coordinator reads nothing for
+// so long that it is full, it closes, and the stream is given up.
+//
+// Threads: any; one takes.
+#ifndef EVOGRAD_WORKER_AGENT_OUTBOX_H_
+#define EVOGRAD_WORKER_AGENT_OUTBOX_H_
+
+#include <cstddef>
+#include <deque>
+#include <functional>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "proto/evograd/v1/worker.pb.h"
+
+namespace evograd::agent {
+
+class Outbox {
+ public:
+  explicit Outbox(size_t capacity) : capacity_(capacity) {}
+
+  // Empties it and opens it for a new stream. It begins closed.
+  void Open();
+  // What waits is thrown away; Take returns false from now on.
+  void Close();
+
+  // Thrown away while it is closed. Closes it when it is full.
+  void Push(v1::WorkerMessage message);
+  // Goes before everything else, and only if no other heartbeat waits: what waits is no reason for
+  // the coordinator to think that the worker is dead.
+  void PushHeartbeat();
+
+  // Waits for a message; false when it is closed.
+  bool Take(v1::WorkerMessage* message);
+  // Whether it was closed because it was full.
+  bool overflowed() const;
+
+  // Waits until it is at most half full, or closed, or `stop` holds. Call Wake() after anything
+  // changed that `stop` reads.
+  void WaitForRoom(const std::function<bool()>& stop);
+  void Wake();
+
+ private:
+  const size_t capacity_;
+  mutable absl::Mutex mutex_;
+  absl::CondVar changed_;
+  std::deque<v1::WorkerMessage> messages_ ABSL_GUARDED_BY(mutex_);
+  bool heartbeat_due_ ABSL_GUARDED_BY(mutex_) = false;
+  bool open_ ABSL_GUARDED_BY(mutex_) = false;
+  bool overflowed_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace evograd::agent
+
+#endif  // EVOGRAD_WORKER_AGENT_OUTBOX_H_

@@ -1,0 +1,99 @@
+// Goal: messages leave in order, heartbeats are never held up, a full box closes. Method: calls in
+// one thread; a second one where something has to wait.
+#include "worker/agent/outbox.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+namespace evograd::agent {
+namespace {
+
+v1::WorkerMessage Message(const std::string& job) {
+  v1::WorkerMessage message;
+  message.mutable_released()->set_job(job);
+  return message;
+}
+
+std::string TakeJob(Outbox* outbox) {
+  v1::WorkerMessage message;
+  if (!outbox->Take(&message)) return "closed";
+  return message.has_heartbeat() ? "heartbeat" : message.released().job();
+}
+
+TEST(OutboxTest, MessagesLeaveInOrderAndHeartbeatsFirst) {
+  Outbox outbox(4);
+  outbox.Open();
+  outbox.Push(Message("a"));
+  outbox.Push(Message("b"));
+  outbox.PushHeartbeat();
+  outbox.PushHeartbeat();
+  EXPECT_EQ(TakeJob(&outbox), "heartbeat");
+  EXPECT_EQ(TakeJob(&outbox), "a");
+  EXPECT_EQ(TakeJob(&outbox), "b");
+}
+
+TEST(OutboxTest, AFullBoxCloses) {
+  Outbox outbox(2);
+  outbox.Open();
+  outbox.Push(Message("a"));
+  outbox.Push(Message("b"));
+  EXPECT_FALSE(outbox.overflowed());
+  outbox.Push(Message("c"));
+  EXPECT_TRUE(outbox.overflowed());
+  EXPECT_EQ(TakeJob(&outbox), "closed");
+  outbox.Open();
+  EXPECT_FALSE(outbox.overflowed());
+  outbox.Push(Message("d"));
+  EXPECT_EQ(TakeJob(&outbox), "d");
+}
+
+TEST(OutboxTest, WhatIsPushedWhileClosedIsLost) {
+  Outbox outbox(2);
+  outbox.Push(Message("a"));
+  outbox.Open();
+  outbox.Push(Message("b"));
+  EXPECT_EQ(TakeJob(&outbox), "b");
+  outbox.Push(Message("c"));
+  outbox.Close();
+  EXPECT_EQ(TakeJob(&outbox), "closed");
+}
+
+TEST(OutboxTest, CloseEndsAWaitingTake) {
+  Outbox outbox(2);
+  outbox.Open();
+  std::thread taker([&] { EXPECT_EQ(TakeJob(&outbox), "closed"); });
+  outbox.Close();
+  taker.join();
+}
+
+TEST(OutboxTest, RoomIsWaitedForUntilHalfIsTaken) {
+  Outbox outbox(4);
+  outbox.Open();
+  for (const char* job : {"a", "b", "c"}) outbox.Push(Message(job));
+  std::atomic<bool> has_room{false};
+  std::thread waiter([&] {
+    outbox.WaitForRoom([] { return false; });
+    has_room = true;
+  });
+  EXPECT_FALSE(has_room);
+  EXPECT_EQ(TakeJob(&outbox), "a");
+  waiter.join();
+  EXPECT_TRUE(has_room);
+}
+
+TEST(OutboxTest, AWaitForRoomCanBeStopped) {
+  Outbox outbox(1);
+  outbox.Open();
+  outbox.Push(Message("a"));
+  std::atomic<bool> stop{false};
+  std::thread waiter([&] { outbox.WaitForRoom([&] { return stop.load(); }); });
+  stop = true;
+  outbox.Wake();
+  waiter.join();
+  EXPECT_EQ(TakeJob(&outbox), "a");
+}
+
+}  // namespace
+}  // namespace evograd::agent
