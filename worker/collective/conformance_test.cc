@@ -32,7 +32,7 @@ const size_t kSizes[] = {0, 1, 4, 1001, (5 << 20) + 3};
 
 // Byte i of the message from one rank to another.
 char Byte(int from, int to, size_t i) {
-  return static_cast<char>(from * 31 + to * 7 + i + i / 251);
+  return static_cast<char>(from * 31 + to * 7 + i + (i >> 8));
 }
 
 std::vector<char> Message(int from, int to, size_t bytes) {
@@ -329,7 +329,13 @@ std::string NameOf(const testing::TestParamInfo<std::tuple<Implementation, int>>
 const auto kImplementations =
     testing::Values(Implementation::kInProcess, Implementation::kGloo, Implementation::kNccl);
 
-INSTANTIATE_TEST_SUITE_P(All, Conformance, testing::Combine(kImplementations, testing::Range(1, 5)),
+INSTANTIATE_TEST_SUITE_P(All, Conformance,
+                         testing::Combine(kImplementations, testing::Values(2, 3, 4)), NameOf);
+// Gloo has no use for a single rank.
+INSTANTIATE_TEST_SUITE_P(Alone, Conformance,
+                         testing::Combine(testing::Values(Implementation::kInProcess,
+                                                          Implementation::kNccl),
+                                          testing::Values(1)),
                          NameOf);
 INSTANTIATE_TEST_SUITE_P(All, Failures, testing::Combine(kImplementations, testing::Values(2, 4)),
                          NameOf);

@@ -1,5 +1,8 @@
 #include "worker/collective/gloo_mesh.h"
 
+#include <pthread.h>
+#include <sched.h>
+
 #include <algorithm>
 #include <cstring>
 #include <exception>
@@ -72,9 +75,37 @@ absl::StatusOr<std::vector<char>> UnpackAddress(const std::string& packed, int r
   return bytes;
 }
 
+// While it lives, threads that the calling one starts do not push a running thread off its core
+// when they are woken.
+//
+// Gloo's thread spins while the caller of a collective holds a connection's lock. Where ranks share
+// cores (one worker per core, each with such a thread), a caller that is pushed off in that moment
+// costs everybody a scheduler's tick: measured with 4 ranks on 2 cores, an all-gather of a float
+// took 9 ms instead of 0.4.
+class BatchThreads {
+ public:
+  BatchThreads() {
+    if (pthread_getschedparam(pthread_self(), &policy_, &parameters_) == 0 &&
+        policy_ == SCHED_OTHER) {
+      changed_ = pthread_setschedparam(pthread_self(), SCHED_BATCH, &parameters_) == 0;
+    }
+  }
+  ~BatchThreads() {
+    if (changed_) pthread_setschedparam(pthread_self(), policy_, &parameters_);
+  }
+  BatchThreads(const BatchThreads&) = delete;
+  BatchThreads& operator=(const BatchThreads&) = delete;
+
+ private:
+  int policy_ = SCHED_OTHER;
+  sched_param parameters_ = {};
+  bool changed_ = false;
+};
+
 absl::StatusOr<GlooMesh> Listen(const CommunicatorOptions& options, const std::string& address) {
   GlooMesh mesh;
   try {
+    BatchThreads batch;
     mesh.device = gloo::transport::tcp::CreateDevice(gloo::transport::tcp::attr(address.c_str()));
     mesh.context = mesh.device->createContext(options.rank, options.size);
     mesh.context->setTimeout(kGlooTimeout);

@@ -27,8 +27,7 @@ std::ostream& operator<<(std::ostream& out, Implementation implementation) {
 
 absl::StatusOr<Ranks> MakeRanks(Implementation implementation, int size, absl::Duration timeout) {
   Ranks ranks(size);
-  if (implementation == Implementation::kInProcess ||
-      (implementation == Implementation::kGloo && size == 1)) {
+  if (implementation == Implementation::kInProcess) {
     auto group = InProcessCommunicator::CreateGroup(size, timeout);
     for (int r = 0; r < size; ++r) ranks[r] = std::move(group[r]);
     return ranks;
