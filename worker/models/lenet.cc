@@ -5,18 +5,27 @@
 
 #include <cmath>
 
+#include "worker/models/thin_conv.h"
+
 namespace evograd {
+namespace {
+
+constexpr int64_t kPadding = 2;
+
+}  // namespace
 
 LeNet::LeNet()
-    : conv1_(register_module("conv1",
-                             torch::nn::Conv2d(torch::nn::Conv2dOptions(1, 6, 5).padding(2)))),
+    : conv1_(register_module(
+          "conv1", torch::nn::Conv2d(torch::nn::Conv2dOptions(1, 6, 5).padding(kPadding)))),
       conv2_(register_module("conv2", torch::nn::Conv2d(6, 16, 5))),
       fc1_(register_module("fc1", torch::nn::Linear(16 * 5 * 5, 120))),
       fc2_(register_module("fc2", torch::nn::Linear(120, 84))),
       fc3_(register_module("fc3", torch::nn::Linear(84, kClasses))) {}
 
 at::Tensor LeNet::Forward(const at::Tensor& images) {
-  at::Tensor x = at::max_pool2d(at::relu(conv1_->forward(images)), {2, 2});
+  // A learned transformation of the images wants their gradient.
+  at::Tensor x = ThinConv2d(images, conv1_->weight, conv1_->bias, kPadding);
+  x = at::max_pool2d(at::relu(x), {2, 2});
   x = at::max_pool2d(at::relu(conv2_->forward(x)), {2, 2});
   x = at::relu(fc1_->forward(x.flatten(1)));
   x = at::relu(fc2_->forward(x));
