@@ -407,7 +407,6 @@ absl::Status ExchangeGreetings(const CommunicatorOptions& options, const std::st
   {
     ConnectWatch watch(rendezvous, absl::InfiniteFuture(), [&] { communicator.Abort(); });
     status = communicator.AllGather(&mine, greetings.data(), sizeof mine);
-    if (!watch.status().ok()) return watch.status();
   }
   EVOGRAD_RETURN_IF_ERROR(status);
   for (int rank = 0; rank < options.size; ++rank) {
@@ -420,6 +419,15 @@ absl::Status ExchangeGreetings(const CommunicatorOptions& options, const std::st
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::unique_ptr<Communicator>> ConnectAndGreet(const CommunicatorOptions& options,
+                                                              Rendezvous& rendezvous) {
+  EVOGRAD_ASSIGN_OR_RETURN(GlooMesh mesh, ConnectGlooMesh(options, rendezvous));
+  const std::string secret = mesh.secret;
+  auto communicator = std::make_unique<GlooCommunicator>(options, std::move(mesh));
+  EVOGRAD_RETURN_IF_ERROR(ExchangeGreetings(options, secret, rendezvous, *communicator));
+  return communicator;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Communicator>> CreateGlooCommunicator(
@@ -427,10 +435,11 @@ absl::StatusOr<std::unique_ptr<Communicator>> CreateGlooCommunicator(
   EVOGRAD_CHECK(options.size >= 2 && 0 <= options.rank && options.rank < options.size,
                 "Gloo connects two ranks or more");
   IgnoreSigpipe();
-  EVOGRAD_ASSIGN_OR_RETURN(GlooMesh mesh, ConnectGlooMesh(options, rendezvous));
-  const std::string secret = mesh.secret;
-  auto communicator = std::make_unique<GlooCommunicator>(options, std::move(mesh));
-  EVOGRAD_RETURN_IF_ERROR(ExchangeGreetings(options, secret, rendezvous, *communicator));
+  auto communicator = ConnectAndGreet(options, rendezvous);
+  if (!communicator.ok() && rendezvous.Ended()) {
+    // Peers that heard of it first are gone already: that is no failure of theirs.
+    return absl::AbortedError("the generation ended while its ranks connected");
+  }
   return communicator;
 }
 

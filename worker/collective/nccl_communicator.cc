@@ -329,7 +329,12 @@ absl::StatusOr<std::unique_ptr<Communicator>> CreateNcclCommunicator(
                      " can be used; look at the driver and at CUDA_VISIBLE_DEVICES"));
   }
   auto communicator = std::make_unique<NcclCommunicator>(options);
-  EVOGRAD_RETURN_IF_ERROR(communicator->Connect(rendezvous));
+  absl::Status status = communicator->Connect(rendezvous);
+  if (!status.ok() && rendezvous.Ended()) {
+    // Peers that heard of it first are gone already: that is no failure of theirs.
+    return absl::AbortedError("the generation ended while its ranks connected");
+  }
+  EVOGRAD_RETURN_IF_ERROR(status);
   return communicator;
 }
 
