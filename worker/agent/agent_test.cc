@@ -160,10 +160,8 @@ TEST_F(AgentTest, ALostStreamFillsThePipelineAndIsTakenUpAgain) {
   EXPECT_EQ(hello.held().job_uid(), "uid-a");
   EXPECT_EQ(hello.held().generation(), 1);
   EXPECT_EQ(hello.held().phases(), 2);
-  for (int step = 1; step < 8; ++step) {
-    ASSERT_TRUE(worker.puppet().WaitForCall("step"));
-    worker.puppet().Let("step");
-  }
+  for (int step = 1; step < 8; ++step) worker.puppet().Let("step");
+  ASSERT_TRUE(worker.puppet().WaitForReturns("step", 8));
   EXPECT_FALSE(coordinator_.HasMore("w1"));
   End("w1", 1);
   const int64_t phases = coordinator_.Hear("w1").generation_left().held().phases();

@@ -140,6 +140,7 @@ absl::Status Puppet::Stand(const std::string& call, const CancelFlag& cancelled)
     }
   }
   standing_in_.clear();
+  ++returns_[call];
   if (let_[call].empty()) return absl::OkStatus();
   const absl::Status status = let_[call].front();
   let_[call].pop_front();
@@ -149,6 +150,13 @@ absl::Status Puppet::Stand(const std::string& call, const CancelFlag& cancelled)
 bool Puppet::WaitForCall(const std::string& call) {
   absl::MutexLock lock(&mutex_);
   const auto there = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return standing_in_ == call; };
+  return mutex_.AwaitWithTimeout(absl::Condition(&there), kPatience);
+}
+
+bool Puppet::WaitForReturns(const std::string& call, int count) {
+  absl::MutexLock lock(&mutex_);
+  const auto there = [&]()
+                         ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return returns_[call] >= count; };
   return mutex_.AwaitWithTimeout(absl::Condition(&there), kPatience);
 }
 

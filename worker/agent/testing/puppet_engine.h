@@ -29,6 +29,8 @@ class Puppet {
 
   // Until the engine stands in this call; false when it does not come.
   bool WaitForCall(const std::string& call);
+  // Until so many such calls were let on.
+  bool WaitForReturns(const std::string& call, int count);
   // The present or next such call returns `status`.
   void Let(const std::string& call, absl::Status status = absl::OkStatus());
   // All such calls return OK from now on.
@@ -52,6 +54,7 @@ class Puppet {
   std::set<std::string> always_ ABSL_GUARDED_BY(mutex_);
   bool everything_ ABSL_GUARDED_BY(mutex_) = false;
   std::map<std::string, int> calls_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, int> returns_ ABSL_GUARDED_BY(mutex_);
   int engines_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
