@@ -68,7 +68,7 @@ EVOGRAD_HOST_DEVICE NormalPair NormalNoisePair(const NoiseKey& key, uint64_t pai
   const uint64_t angle_bits = (uint64_t{bits.word[3] & 0xFFFFFu} << 32) | bits.word[2];
   // (n + 1/2) / 2^52 lies inside (0, 1), and is exact.
   const double uniform = (SmallIntegerToDouble(radius_bits) + 0.5) * (1.0 / 4503599627370496.0);
-  const double radius = sqrt(-2.0 * PortableLog(uniform));
+  const double radius = std::sqrt(-2.0 * PortableLog(uniform));
   const SineCosine angle = PortableSineCosine(angle_bits);
   return NormalPair{radius * angle.cosine, radius * angle.sine};
 }

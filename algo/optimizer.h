@@ -119,7 +119,7 @@ EVOGRAD_HOST_DEVICE void UpdateByAdam(const OptimizerRule<T>& rule, T gradient, 
   const T m = rule.small_first_share ? *first + rule.first_share * (gradient - *first)
                                      : gradient - (gradient - *first) * rule.beta1;
   const T v = *second * rule.beta2 + rule.second_share * gradient * gradient;
-  const T denominator = sqrt(v) / rule.second_correction + rule.epsilon;
+  const T denominator = std::sqrt(v) / rule.second_correction + rule.epsilon;
   *first = m;
   *second = v;
   *theta = value - rule.step_size * m / denominator;
