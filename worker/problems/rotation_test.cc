@@ -299,6 +299,32 @@ TEST_P(RotationTest, MissingDataDevicesAndCancellationAreNamed) {
   ExpectRefused(absl::StatusCode::kNotFound, {folder_ + "/none", "train-images-idx3-ubyte.gz"});
 }
 
+TEST_P(RotationTest, DevicesAgree) {
+  if (!at::hasCUDA()) GTEST_SKIP() << "there is no CUDA device";
+  Make();
+  const Batch batch = *problem_->TrainBatch(2);
+  const at::Tensor gradient = at::zeros_like(parameters_);
+  const auto expected = problem_->TrainGradient(batch, Angle(0.4), gradient, true);
+  ASSERT_TRUE(expected.ok()) << expected.status();
+
+  const auto made = MakeRotation(spec_, "cuda:0", cancelled_);
+  ASSERT_TRUE(made.ok()) << made.status();
+  const at::Tensor parameters = parameters_.to(at::kCUDA);
+  const at::Tensor device_gradient = at::zeros_like(parameters);
+  (*made)->Bind(parameters, at::zeros({0}, parameters.options()));
+  const Batch device_batch = *(*made)->TrainBatch(2);
+  EXPECT_TRUE(device_batch.tensors[0].cpu().allclose(batch.tensors[0]));
+  const auto actual =
+      (*made)->TrainGradient(device_batch, Angle(0.4).to(at::kCUDA), device_gradient, true);
+  ASSERT_TRUE(actual.ok()) << actual.status();
+  // cuDNN may round float32 products to TF32.
+  const double tolerance = GetParam() == v1::FLOAT64 ? 1e-10 : 1e-2;
+  EXPECT_NEAR(actual->loss, expected->loss, tolerance);
+  EXPECT_NEAR(actual->hypergradient.item<double>(), expected->hypergradient.item<double>(),
+              tolerance);
+  EXPECT_TRUE(device_gradient.cpu().allclose(gradient, tolerance, tolerance));
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, RotationTest, testing::Values(v1::FLOAT32, v1::FLOAT64));
 
 }  // namespace
