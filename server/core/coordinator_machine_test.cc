@@ -242,6 +242,24 @@ TEST_F(CoordinatorMachineTest, ARunningGroupGrowsOnceNewWorkersHaveSettled) {
   EXPECT_EQ(Job("job1").recoveries(), 0);
 }
 
+TEST_F(CoordinatorMachineTest, WhoComesBackTooLateDropsItsStateAndJoinsAgain) {
+  world_.AddWorker("w1");
+  world_.AddWorker("w2");
+  ASSERT_TRUE(world_.Create("job1", 30, 1, 2).ok());
+  RunToStep("job1", 4);
+  world_.CutStream("w1");
+  RunToStep("job1", 8);
+  ASSERT_EQ(Job("job1").generation(), 2);
+  world_.Dial("w1");
+  EXPECT_EQ(world_.sent("w1").back().release_job().job(), "jobs/job1");
+  RunToStep("job1", 12);
+  world_.Pass(limits::kGrowthDelayMs + limits::kTickIntervalMs);
+  world_.Quiesce();
+  ExpectFinished("job1");
+  EXPECT_EQ(Job("job1").generation(), 3);
+  EXPECT_EQ(Job("job1").workers_size(), 2);
+}
+
 TEST_F(CoordinatorMachineTest, AGroupDoesNotGrowForAnotherKindOfDevice) {
   world_.AddWorker("w1");
   ASSERT_TRUE(world_.Create("job1", 30, 1, 3).ok());

@@ -1,0 +1,138 @@
+#include "server/store/database.h"
+
+#include <sqlite3.h>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+
+namespace evograd {
+namespace {
+
+absl::StatusCode CodeOf(int result) {
+  switch (result & 0xff) {
+    case SQLITE_FULL:
+      return absl::StatusCode::kResourceExhausted;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return absl::StatusCode::kDataLoss;
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return absl::StatusCode::kFailedPrecondition;
+    default:
+      return absl::StatusCode::kInternal;
+  }
+}
+
+absl::Status ErrorOf(sqlite3* connection, int result, absl::string_view doing) {
+  return absl::Status(CodeOf(result),
+                      absl::StrCat("SQLite, ", doing, ": ", sqlite3_errmsg(connection), " (",
+                                   sqlite3_errstr(result), ", code ", result, ")"));
+}
+
+}  // namespace
+
+void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+void Database::Close::operator()(sqlite3* connection) const { sqlite3_close_v2(connection); }
+
+Statement::Statement(sqlite3* connection, sqlite3_stmt* statement)
+    : connection_(connection), statement_(statement) {}
+
+Statement& Statement::Bind(int parameter, int64_t value) {
+  EVOGRAD_CHECK(sqlite3_bind_int64(statement_.get(), parameter, value) == SQLITE_OK,
+                "the parameter exists");
+  return *this;
+}
+
+Statement& Statement::Bind(int parameter, absl::string_view text) {
+  const int result = sqlite3_bind_text64(statement_.get(), parameter, text.data(), text.size(),
+                                         SQLITE_STATIC, SQLITE_UTF8);
+  EVOGRAD_CHECK(result == SQLITE_OK, "the parameter exists");
+  return *this;
+}
+
+Statement& Statement::BindBlob(int parameter, absl::string_view bytes) {
+  // A null pointer would be NULL, not an empty blob.
+  const char* data = bytes.empty() ? "" : bytes.data();
+  const int result =
+      sqlite3_bind_blob64(statement_.get(), parameter, data, bytes.size(), SQLITE_STATIC);
+  EVOGRAD_CHECK(result == SQLITE_OK, "the parameter exists");
+  return *this;
+}
+
+absl::Status Statement::Run() {
+  EVOGRAD_ASSIGN_OR_RETURN(const bool row, Next());
+  if (row) Reset();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Statement::Next() {
+  const int result = sqlite3_step(statement_.get());
+  if (result == SQLITE_ROW) return true;
+  const absl::Status status = result == SQLITE_DONE
+                                  ? absl::OkStatus()
+                                  : ErrorOf(connection_, result, sqlite3_sql(statement_.get()));
+  Reset();
+  if (!status.ok()) return status;
+  return false;
+}
+
+void Statement::Reset() {
+  sqlite3_reset(statement_.get());
+  sqlite3_clear_bindings(statement_.get());
+}
+
+int64_t Statement::Int(int column) const { return sqlite3_column_int64(statement_.get(), column); }
+
+std::string Statement::Bytes(int column) const {
+  const void* data = sqlite3_column_blob(statement_.get(), column);
+  const int size = sqlite3_column_bytes(statement_.get(), column);
+  return size == 0 ? std::string()
+                   : std::string(static_cast<const char*>(data), static_cast<size_t>(size));
+}
+
+absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path, Mode mode) {
+  sqlite3* connection = nullptr;
+  const int flags =
+      (mode == kReadWrite ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY) |
+      SQLITE_OPEN_NOMUTEX;
+  const int result = sqlite3_open_v2(path.c_str(), &connection, flags, nullptr);
+  std::unique_ptr<Database> database(new Database(connection));
+  if (result != SQLITE_OK) return ErrorOf(connection, result, absl::StrCat("opening ", path));
+  sqlite3_extended_result_codes(connection, 1);
+  // The other connection of this process may hold the file for the moment of a checkpoint.
+  sqlite3_busy_timeout(connection, 5000);
+  return database;
+}
+
+absl::StatusOr<Statement> Database::Prepare(const std::string& sql) {
+  sqlite3_stmt* statement = nullptr;
+  const int result =
+      sqlite3_prepare_v3(connection_.get(), sql.c_str(), static_cast<int>(sql.size()) + 1,
+                         SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  if (result != SQLITE_OK) return ErrorOf(connection_.get(), result, sql);
+  return Statement(connection_.get(), statement);
+}
+
+absl::Status Database::Execute(const std::string& sql) {
+  const int result = sqlite3_exec(connection_.get(), sql.c_str(), nullptr, nullptr, nullptr);
+  return result == SQLITE_OK ? absl::OkStatus() : ErrorOf(connection_.get(), result, sql);
+}
+
+absl::StatusOr<int64_t> Database::QueryInt(const std::string& sql) {
+  EVOGRAD_ASSIGN_OR_RETURN(Statement statement, Prepare(sql));
+  EVOGRAD_ASSIGN_OR_RETURN(const bool row, statement.Next());
+  if (!row) return absl::NotFoundError(absl::StrCat("no row: ", sql));
+  return statement.Int(0);
+}
+
+absl::StatusOr<std::string> Database::QueryText(const std::string& sql) {
+  EVOGRAD_ASSIGN_OR_RETURN(Statement statement, Prepare(sql));
+  EVOGRAD_ASSIGN_OR_RETURN(const bool row, statement.Next());
+  if (!row) return absl::NotFoundError(absl::StrCat("no row: ", sql));
+  return statement.Bytes(0);
+}
+
+}  // namespace evograd

@@ -1,0 +1,304 @@
+// Goal: what Commit answered OK is there after a crash at any moment, all of it or none, and what
+// cannot be opened or written says why. Method: SQLite's own system calls are replaced
+// (xSetSystemCall) so that a child process kills itself at its 1st, 2nd, 3rd, … write until one run
+// gets through, or the n-th write finds the disk full; then the directory is opened again and
+// compared with what was answered.
+
+#include "server/store/store.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/store/data_dir.h"
+#include "server/store/testing/temp_dir.h"
+
+namespace evograd {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+constexpr char kUid[] = "11111111-0000-4000-8000-000000000000";
+
+JobRecord JobAt(int64_t committed, v1::JobState state = v1::RUNNING) {
+  JobRecord record;
+  record.ordinal = 1;
+  record.device_kind = v1::CPU;
+  record.job.set_uid(kUid);
+  record.job.set_name("jobs/job1");
+  record.job.set_state(state);
+  record.job.set_committed_steps(committed);
+  return record;
+}
+
+v1::Event EventAt(int64_t sequence) {
+  v1::Event event;
+  event.set_sequence(sequence);
+  event.mutable_state_changed()->set_reason(absl::StrCat("event ", sequence));
+  return event;
+}
+
+// What commits one step: event `step` + 1, checksum 100 + `step`.
+std::vector<Record> StepRecords(int64_t step) {
+  return {StepRecord{kUid, step, 100 + static_cast<uint64_t>(step)},
+          EventRecord{kUid, EventAt(step + 1)},
+          HyperRecord{kUid, std::string(3000, static_cast<char>('a' + step % 26))},
+          JobAt(step + 1)};
+}
+
+class StoreTest : public ::testing::Test {
+ protected:
+  std::string path() const { return dir_.path() + "/store.sqlite"; }
+  std::unique_ptr<Store> Open() {
+    auto store = Store::Open(path());
+    EXPECT_TRUE(store.ok()) << store.status();
+    return *std::move(store);
+  }
+
+  // `committed` steps are stored, whole.
+  void ExpectSteps(int64_t committed) {
+    std::unique_ptr<Store> store = Open();
+    const Snapshot snapshot = store->Load().value();
+    if (committed == 0 && snapshot.jobs.empty()) return;
+    ASSERT_THAT(snapshot.jobs, SizeIs(1));
+    EXPECT_EQ(snapshot.jobs[0].job.committed_steps(), committed);
+    for (int64_t step = 0; step < committed; ++step) {
+      EXPECT_EQ(store->Checksum(kUid, step).value(), 100 + static_cast<uint64_t>(step));
+    }
+    EXPECT_EQ(store->Checksum(kUid, committed).status().code(), absl::StatusCode::kNotFound);
+    EXPECT_EQ(snapshot.last_events.at(kUid), committed);
+    if (committed > 0) {
+      EXPECT_EQ(snapshot.hyper_states.at(kUid),
+                std::string(3000, static_cast<char>('a' + (committed - 1) % 26)));
+    }
+  }
+
+  testing::TempDir dir_;
+};
+
+TEST_F(StoreTest, WhatWasCommittedIsLoaded) {
+  v1::Checkpoint checkpoint;
+  checkpoint.set_step(5);
+  checkpoint.set_sha256("abc");
+  {
+    std::unique_ptr<Store> store = Open();
+    EXPECT_EQ(store->Load()->incarnation, 1);
+    ASSERT_TRUE(store
+                    ->Commit({JobAt(0), RequestRecord{"request", "digest", kUid},
+                              CheckpointRecord{kUid, checkpoint}})
+                    .ok());
+    ASSERT_TRUE(store->Commit(StepRecords(0)).ok());
+    ASSERT_TRUE(store->Commit({}).ok());
+  }
+  ExpectSteps(1);
+  std::unique_ptr<Store> store = Open();
+  const Snapshot snapshot = store->Load().value();
+  EXPECT_EQ(snapshot.incarnation, 3);
+  EXPECT_EQ(snapshot.jobs[0].device_kind, v1::CPU);
+  ASSERT_THAT(snapshot.requests, SizeIs(1));
+  EXPECT_EQ(snapshot.requests[0].digest, "digest");
+  EXPECT_EQ(snapshot.requests[0].job_uid, kUid);
+  ASSERT_THAT(snapshot.checkpoints, SizeIs(1));
+  EXPECT_EQ(snapshot.checkpoints[0].checkpoint.sha256(), "abc");
+  ASSERT_TRUE(store->Commit({CheckpointRemoval{kUid, 5}, JobAt(1, v1::SUCCEEDED)}).ok());
+  const Snapshot after = store->Load().value();
+  EXPECT_THAT(after.checkpoints, SizeIs(0));
+  // An ended job needs no state to go on from.
+  EXPECT_THAT(after.hyper_states, SizeIs(0));
+}
+
+TEST_F(StoreTest, ABrokenTransactionLeavesNothingAndEndsTheStore) {
+  std::unique_ptr<Store> store = Open();
+  ASSERT_TRUE(store->Commit({JobAt(0)}).ok());
+  ASSERT_TRUE(store->Commit(StepRecords(0)).ok());
+  // The step is there already: the second of the two must not remain either.
+  EXPECT_FALSE(store->Commit({EventRecord{kUid, EventAt(2)}, StepRecord{kUid, 0, 7}}).ok());
+  EXPECT_FALSE(store->Commit(StepRecords(1)).ok());
+  store.reset();
+  ExpectSteps(1);
+}
+
+TEST_F(StoreTest, RecordsOfUnknownJobsAreRefused) {
+  EXPECT_FALSE(Open()->Commit({StepRecord{"another", 0, 7}}).ok());
+  EXPECT_TRUE(Open()->Commit({JobAt(0), StepRecord{kUid, 0, 7}}).ok());
+}
+
+TEST_F(StoreTest, EventsAreReadInPages) {
+  std::unique_ptr<Store> store = Open();
+  std::unique_ptr<EventReader> reader = EventReader::Open(path()).value();
+  ASSERT_TRUE(store->Commit({JobAt(0)}).ok());
+  for (int64_t step = 0; step < 10; ++step) ASSERT_TRUE(store->Commit(StepRecords(step)).ok());
+  EXPECT_THAT(reader->Read(kUid, 0, 4, 1 << 20).value(), SizeIs(4));
+  const std::vector<v1::Event> rest = reader->Read(kUid, 4, 100, 1 << 20).value();
+  ASSERT_THAT(rest, SizeIs(6));
+  EXPECT_EQ(rest[0].sequence(), 5);
+  // At least one event comes whatever its size.
+  EXPECT_THAT(reader->Read(kUid, 0, 100, 1).value(), SizeIs(1));
+  EXPECT_THAT(reader->Read(kUid, 10, 100, 1 << 20).value(), SizeIs(0));
+  EXPECT_THAT(reader->Read("another", 0, 100, 1 << 20).value(), SizeIs(0));
+  // What is committed later is seen.
+  ASSERT_TRUE(store->Commit(StepRecords(10)).ok());
+  EXPECT_THAT(reader->Read(kUid, 10, 100, 1 << 20).value(), SizeIs(1));
+}
+
+TEST_F(StoreTest, NewerForeignAndDamagedFilesAreRefused) {
+  Open();
+  {
+    auto database = Database::Open(path(), Database::kReadWrite).value();
+    ASSERT_TRUE(database->Execute("PRAGMA user_version = 99").ok());
+  }
+  absl::Status status = Store::Open(path()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("newer coordinator (schema 99"));
+
+  const std::string foreign = dir_.path() + "/foreign.sqlite";
+  ASSERT_TRUE(
+      Database::Open(foreign, Database::kReadWrite).value()->Execute("CREATE TABLE t (x)").ok());
+  EXPECT_EQ(Store::Open(foreign).status().code(), absl::StatusCode::kFailedPrecondition);
+
+  const std::string garbage = dir_.path() + "/garbage.sqlite";
+  std::ofstream(garbage) << std::string(10'000, 'x');
+  EXPECT_EQ(Store::Open(garbage).status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(StoreTest, OneProcessOwnsADirectory) {
+  const std::string data = dir_.path() + "/a/b";
+  auto first = DataDir::Lock(data);
+  ASSERT_TRUE(first.ok()) << first.status();
+  // flock belongs to the open file: a second one in this process is as good as another process.
+  const absl::Status second = DataDir::Lock(data).status();
+  EXPECT_EQ(second.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(second.message()),
+              HasSubstr(absl::StrCat("another coordinator (process ", getpid(), ")")));
+  first->reset();
+  EXPECT_TRUE(DataDir::Lock(data).ok());
+  EXPECT_EQ(DataDir::Lock("/proc/nowhere").status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+// ---- Faults ------------------------------------------------------------------------------------
+
+// Writes are counted; what happens at the `trigger`-th is the test's choice.
+int64_t writes = 0;
+int64_t trigger = -1;
+enum { kNothing, kKill, kFull } fault = kNothing;
+
+ssize_t FaultyWrite(int fd, const void* data, size_t size, off_t offset) {
+  if (fault != kNothing && ++writes >= trigger) {
+    if (fault == kKill) {
+      // A torn write: the first half arrives.
+      if (pwrite(fd, data, size / 2, offset) < 0) std::perror("pwrite");
+      raise(SIGKILL);
+    }
+    errno = ENOSPC;
+    return -1;
+  }
+  return pwrite(fd, data, size, offset);
+}
+
+void ReplaceWrites() {
+  sqlite3_vfs* vfs = sqlite3_vfs_find(nullptr);
+  for (const char* name : {"pwrite", "pwrite64"}) {
+    vfs->xSetSystemCall(vfs, name, reinterpret_cast<sqlite3_syscall_ptr>(FaultyWrite));
+  }
+}
+
+constexpr int64_t kSteps = 12;
+
+// Opens, commits `kSteps` steps, tells each through `told` as soon as it is answered, and ends the
+// process.
+[[noreturn]] void CommitSteps(const std::string& path, int told) {
+  auto store = Store::Open(path);
+  if (!store.ok() || !(*store)->Commit({JobAt(0)}).ok()) _exit(1);
+  for (int64_t step = 0; step < kSteps; ++step) {
+    if (!(*store)->Commit(StepRecords(step)).ok()) _exit(1);
+    if (write(told, "x", 1) != 1) _exit(2);
+  }
+  _exit(0);
+}
+
+TEST_F(StoreTest, AKillAtAnyWriteLosesNothingThatWasAnswered) {
+  ReplaceWrites();
+  int64_t kills = 0, answered_in_all = 0;
+  for (trigger = 1;; ++trigger) {
+    SCOPED_TRACE(absl::StrCat("killed at write ", trigger));
+    for (const char* suffix : {"", "-wal", "-shm"}) unlink((path() + suffix).c_str());
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      fault = kKill;
+      CommitSteps(path(), ends[1]);
+    }
+    close(ends[1]);
+    int64_t answered = 0;
+    for (char byte; read(ends[0], &byte, 1) == 1;) ++answered;
+    close(ends[0]);
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    answered_in_all += answered;
+    // The step in flight may have become durable or not; nothing that was answered is missing.
+    int64_t stored = 0;
+    {
+      const Snapshot snapshot = Open()->Load().value();
+      if (!snapshot.jobs.empty()) stored = snapshot.jobs[0].job.committed_steps();
+    }
+    EXPECT_GE(stored, answered);
+    EXPECT_LE(stored, answered + 1);
+    ExpectSteps(stored);
+    if (HasFailure()) return;
+    if (WIFEXITED(status)) {
+      EXPECT_EQ(WEXITSTATUS(status), 0);
+      EXPECT_EQ(answered, kSteps);
+      break;
+    }
+    EXPECT_EQ(WTERMSIG(status), SIGKILL);
+    ++kills;
+  }
+  EXPECT_GT(kills, 3 * kSteps);
+  std::printf(
+      "{\"name\": \"store kill points\", \"covered\": %ld, \"answered\": %ld, \"lost\": 0}\n",
+      static_cast<long>(kills), static_cast<long>(answered_in_all));
+}
+
+TEST_F(StoreTest, AFullDiskIsSaidAndLosesNothingThatWasAnswered) {
+  ReplaceWrites();
+  int64_t full = 0;
+  for (trigger = 1; trigger < 200; trigger += 7) {
+    SCOPED_TRACE(absl::StrCat("full at write ", trigger));
+    for (const char* suffix : {"", "-wal", "-shm"}) unlink((path() + suffix).c_str());
+    std::unique_ptr<Store> store = Open();
+    ASSERT_TRUE(store->Commit({JobAt(0)}).ok());
+    writes = 0;
+    fault = kFull;
+    int64_t answered = 0;
+    absl::Status status;
+    for (; answered < kSteps && status.ok(); answered += status.ok())
+      status = store->Commit(StepRecords(answered));
+    fault = kNothing;
+    if (!status.ok()) {
+      ++full;
+      EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+      // There is room again, but what the disk holds is unknown to this process.
+      EXPECT_FALSE(store->Commit(StepRecords(answered)).ok());
+    }
+    store.reset();
+    ExpectSteps(answered);
+  }
+  EXPECT_GT(full, 5);
+}
+
+}  // namespace
+}  // namespace evograd
