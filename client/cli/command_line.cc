@@ -1,0 +1,315 @@
+#include "client/cli/command_line.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/arguments.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/format.h"
+#include "client/cli/session.h"
+#include "client/cli/verbs.h"
+#include "spec/nearest.h"
+
+namespace evograd {
+namespace {
+
+constexpr char kVersion[] = "0.1.0";
+constexpr char kDefaultCoordinator[] = "127.0.0.1:7070";
+
+const std::vector<Flag>& GlobalFlags() {
+  static const auto& flags = *new std::vector<Flag>{
+      {"coordinator", "HOST:PORT", "The coordinator [$EVOGRAD_COORDINATOR, else 127.0.0.1:7070]"},
+      {"o", "FORMAT", "Results as table or json (the API's own JSON form) [table]"},
+      {"timeout", "TIME",
+       "Give up after 90s, 5m, …: of verbs that wait the whole, of others each call [10s]"},
+      {"help", "", "What a verb does"},
+      {"h", "", "The same"},
+  };
+  return flags;
+}
+
+const Verb* FindVerb(const std::string& name) {
+  for (const Verb& verb : Verbs()) {
+    if (verb.name == name) return &verb;
+  }
+  return nullptr;
+}
+
+// Long flags with two dashes, aligned.
+std::string FlagsHelp(const std::vector<Flag>& flags) {
+  std::vector<std::vector<std::string>> rows;
+  for (const Flag& flag : flags) {
+    const char* dashes = flag.name.size() == 1 ? "-" : "--";
+    rows.push_back(
+        {absl::StrCat("  ", dashes, flag.name, flag.value.empty() ? "" : " ", flag.value),
+         flag.help});
+  }
+  return FormatTable(rows);
+}
+
+std::string GeneralHelp() {
+  std::vector<std::vector<std::string>> rows;
+  for (const Verb& verb : Verbs()) {
+    rows.push_back({absl::StrCat("  ", verb.name, verb.operands.empty() ? "" : " ", verb.operands),
+                    verb.summary});
+  }
+  rows.push_back({"  help [VERB]", "What a verb does; also: help exit-codes, help job-file"});
+  rows.push_back({"  version", "The version of this command"});
+  return absl::StrCat(
+      "evograd: gradient-based meta-learning jobs with the EvoGrad estimator, on one machine or "
+      "many.\n\n"
+      "Usage: evograd VERB [OPERANDS] [FLAGS]\n\n",
+      FormatTable(rows), "\nFlags of every verb:\n", FlagsHelp(GlobalFlags()),
+      "\nFor a start: evograd run examples/toy1d.yaml\n");
+}
+
+std::string VerbHelp(const Verb& verb) {
+  std::string text = absl::StrCat("Usage: evograd ", verb.name, verb.operands.empty() ? "" : " ",
+                                  verb.operands, " [FLAGS]\n\n", verb.summary, ".\n");
+  if (!verb.details.empty()) absl::StrAppend(&text, "\n", verb.details, "\n");
+  if (!verb.flags.empty()) absl::StrAppend(&text, "\nFlags:\n", FlagsHelp(verb.flags));
+  return absl::StrCat(text, "\nFlags of every verb:\n", FlagsHelp(GlobalFlags()));
+}
+
+std::string JobFileHelp() {
+  return R"(A job file is YAML or JSON; its fields are those of JobSpec in proto/evograd/v1/job.proto, where each
+has its meaning and default, and `name`, the job's name. The least that a job needs:
+
+  problem:
+    toy1d: {}
+  steps: 100
+
+More, with some defaults written out:
+
+  name: my-rotation
+  problem:
+    rotation:
+      data_dir: /usr/share/datasets/fashion-mnist   # absolute, as the workers see it
+      angle_degrees: 30
+  steps: 500
+  estimator:
+    kind: evograd            # or evograd-antithetic, evograd-shared, t1t2, none
+    population: 2
+  base_optimizer: {kind: adam, learning_rate: 0.001}
+  meta_optimizer: {kind: adam, learning_rate: 0.01}
+
+`evograd submit FILE --dry-run` shows a job with all its defaults; examples/ has jobs with comments.
+)";
+}
+
+class CommandLine {
+ public:
+  CommandLine(Terminal* terminal, Interrupts* interrupts) {
+    session_.terminal = terminal;
+    session_.interrupts = interrupts;
+  }
+
+  int Run(const std::vector<std::string>& words) {
+    // Global flags may stand before the verb.
+    const auto before = Arguments::Parse(words, GlobalFlags(), /*stop_at_operand=*/true);
+    if (!before.ok()) return Usage(before.status(), "");
+    std::vector<std::string> rest = before->operands();
+    if (rest.empty() || WantsHelp(*before)) {
+      if (!WantsHelp(*before)) return Refuse(GeneralHelp());
+      return Show(rest.empty() ? GeneralHelp() : Topic(rest[0]));
+    }
+    const std::string name = rest[0];
+    rest.erase(rest.begin());
+    if (name == "help") return Help(rest);
+    if (name == "version") return Show(absl::StrCat("evograd ", kVersion, " (API evograd.v1)\n"));
+    const Verb* verb = FindVerb(name);
+    if (verb == nullptr) return UnknownVerb(name);
+    return RunVerb(*verb, rest, *before);
+  }
+
+ private:
+  static bool WantsHelp(const Arguments& arguments) {
+    return arguments.Has("help") || arguments.Has("h");
+  }
+
+  int Show(const std::string& text) {
+    if (text.empty()) return kExitUsage;
+    session_.terminal->Print(text);
+    return kExitOk;
+  }
+  int Refuse(const std::string& text) {
+    session_.terminal->Say(text);
+    return kExitUsage;
+  }
+  int Usage(const absl::Status& status, const std::string& verb) {
+    const std::string help =
+        verb.empty() ? "evograd help" : absl::StrCat("evograd ", verb, " --help");
+    return Refuse(absl::StrCat("evograd: ", status.message(), "\nSee: ", help));
+  }
+
+  int UnknownVerb(const std::string& name) {
+    std::vector<std::string> names = {"help", "version"};
+    for (const Verb& verb : Verbs()) names.push_back(verb.name);
+    const std::string nearest = Nearest(name, names);
+    return Refuse(absl::StrCat("evograd: unknown verb ", name,
+                               nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?"),
+                               "\nSee: evograd help"));
+  }
+
+  // The help on a topic; empty, having said so, where there is none.
+  std::string Topic(const std::string& name) {
+    if (name == "exit-codes") return ExitCodesHelp();
+    if (name == "job-file") return JobFileHelp();
+    if (name == "help" || name == "version") return GeneralHelp();
+    if (const Verb* verb = FindVerb(name)) return VerbHelp(*verb);
+    UnknownVerb(name);
+    return "";
+  }
+
+  int Help(const std::vector<std::string>& words) {
+    if (words.size() > 1)
+      return Usage(absl::InvalidArgumentError("help takes one verb or topic"), "");
+    return Show(words.empty() || words[0] == "--help" || words[0] == "-h" ? GeneralHelp()
+                                                                          : Topic(words[0]));
+  }
+
+  int RunVerb(const Verb& verb, const std::vector<std::string>& words, const Arguments& before) {
+    std::vector<Flag> flags = verb.flags;
+    flags.insert(flags.end(), GlobalFlags().begin(), GlobalFlags().end());
+    auto arguments = Arguments::Parse(words, flags);
+    if (!arguments.ok()) return Usage(arguments.status(), verb.name);
+    if (WantsHelp(*arguments)) return Show(VerbHelp(verb));
+    const int count = static_cast<int>(arguments->operands().size());
+    if (count < verb.min_operands || (verb.max_operands >= 0 && count > verb.max_operands)) {
+      const std::string wanted = verb.operands.empty() ? "no operands" : verb.operands;
+      return Usage(absl::InvalidArgumentError(
+                       absl::StrCat(verb.name, " takes ", wanted, ", and ", count,
+                                    count == 1 ? " word was" : " words were", " given")),
+                   verb.name);
+    }
+    arguments->Merge(before);
+    session_.arguments = *std::move(arguments);
+    const absl::Status status = ReadGlobals();
+    if (!status.ok()) return Usage(status, verb.name);
+    return verb.run(&session_);
+  }
+
+  absl::Status ReadGlobals() {
+    const char* environment = std::getenv("EVOGRAD_COORDINATOR");
+    session_.coordinator = session_.arguments.Get(
+        "coordinator",
+        environment != nullptr && *environment != '\0' ? environment : kDefaultCoordinator);
+    const auto format = session_.arguments.GetChoice("o", "table", {"table", "json"});
+    if (!format.ok()) return format.status();
+    session_.json = *format == "json";
+    const auto timeout = session_.arguments.GetDuration("timeout", absl::InfiniteDuration());
+    if (!timeout.ok()) return timeout.status();
+    session_.timeout = *timeout;
+    return absl::OkStatus();
+  }
+
+  Session session_;
+};
+
+}  // namespace
+
+const std::vector<Verb>& Verbs() {
+  static const Flag kDevice = {"device", "DEVICE",
+                               "cpu, cuda:0, … of every worker [auto: the worker chooses]"};
+  static const auto& verbs = *new std::vector<Verb>{
+      {"run",
+       "FILE...",
+       1,
+       -1,
+       "Runs jobs on this machine, one after another",
+       "Starts a coordinator and workers, submits each job, shows its progress and what it came "
+       "to, and ends them again.\n"
+       "Several jobs end with a table that compares them. Ctrl-C cancels the running job.",
+       {{"workers", "N", "Worker processes [as many as cores, and as the jobs can use]"},
+        kDevice,
+        {"data-dir", "FOLDER",
+         "Keep the coordinator's data and the logs there [a temporary folder]"}},
+       RunVerb},
+      {"up",
+       "",
+       0,
+       0,
+       "Starts a coordinator and workers on this machine and stays until Ctrl-C",
+       "Prints the coordinator's address. A later start with the same folder goes on with its "
+       "jobs.",
+       {{"workers", "N", "Worker processes; 0: workers come from elsewhere [the number of cores]"},
+        kDevice,
+        {"data-dir", "FOLDER",
+         "The coordinator's data and the logs [$XDG_STATE_HOME/evograd or ~/.local/state/evograd]"},
+        {"listen", "HOST:PORT", "Where the coordinator listens [127.0.0.1:7070]"}},
+       UpVerb},
+      {"submit",
+       "FILE",
+       1,
+       1,
+       "Hands a job to the coordinator and prints its name",
+       "The job is durable when its name is printed. `evograd help job-file` says what a job file "
+       "has in it.",
+       {{"name", "NAME", "The job's name, in place of the file's"},
+        {"wait", "", "Show its progress and wait for its end; Ctrl-C leaves it running"},
+        {"dry-run", "", "Only have it checked; prints it with all its defaults"}},
+       SubmitVerb},
+      {"list",
+       "",
+       0,
+       0,
+       "Lists jobs, newest first",
+       "",
+       {{"limit", "N", "At most so many [50]"}},
+       ListVerb},
+      {"describe",
+       "NAME",
+       1,
+       1,
+       "Shows a job in full: state, progress, figures, settings",
+       "",
+       {},
+       DescribeVerb},
+      {"watch",
+       "NAME",
+       1,
+       1,
+       "Shows a job's progress until it ends",
+       "From the job's first event on; with -o json each event is a line. Ctrl-C leaves the job "
+       "running.",
+       {{"after", "SEQUENCE", "Only events after this one [0]"}},
+       WatchVerb},
+      {"wait",
+       "NAME",
+       1,
+       1,
+       "Waits for a job's end and shows what it came to",
+       "The exit code says how it ended: 0 succeeded, 7 failed, 8 cancelled.",
+       {},
+       WaitVerb},
+      {"cancel", "NAME", 1, 1, "Ends a job", "", {}, CancelVerb},
+      {"workers", "", 0, 0, "Lists the connected workers", "", {}, WorkersVerb},
+      {"checkpoints", "NAME", 1, 1, "Lists a job's checkpoints", "", {}, CheckpointsVerb},
+      {"download",
+       "NAME",
+       1,
+       1,
+       "Fetches a job's checkpoint, checked against its hash, and prints the file's path",
+       "",
+       {{"step", "N", "That of step N [the last]"},
+        {"out", "FILE", "Where to put it [NAME-STEP.checkpoint]"}},
+       DownloadVerb},
+      {"hypergradient",
+       "FILE",
+       1,
+       1,
+       "Computes a job's first meta-step and writes every number of it to a file",
+       "Needs no coordinator. docs/problems.md says what the tensors are called.",
+       {{"out", "FILE", "The safetensors file to write; required"}, kDevice},
+       HypergradientVerb},
+  };
+  return verbs;
+}
+
+int RunCommandLine(const std::vector<std::string>& words, Terminal* terminal,
+                   Interrupts* interrupts) {
+  return CommandLine(terminal, interrupts).Run(words);
+}
+
+}  // namespace evograd

@@ -1,0 +1,218 @@
+// The verbs that talk to a coordinator.
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/follow.h"
+#include "client/cli/format.h"
+#include "client/cli/job_files.h"
+#include "client/cli/report.h"
+#include "client/cli/session.h"
+#include "client/cli/verbs.h"
+#include "common/limits.h"
+#include "proto/evograd/v1/job_service.pb.h"
+
+namespace evograd {
+namespace {
+
+// The first operand as a job's resource name.
+std::string NamedJob(const Session& session) { return JobName(session.arguments.operands()[0]); }
+
+// Follows a job until its end or Ctrl-C; says how it ended; the exit code.
+int FollowToEnd(Session* session, Client* client, const v1::Job& job, FollowOptions options) {
+  Stopper stopper;
+  const InterruptHandler handler(session->interrupts, [&] { stopper.Stop(); });
+  options.deadline = session->Deadline();
+  const absl::StatusOr<v1::Job> ended = Follow(client, job, options, session->terminal, &stopper);
+  if (stopper.stopped()) {
+    const std::string id = ShortName(job.name());
+    session->terminal->Say(absl::StrCat("The job goes on. Watch it again: evograd watch ", id,
+                                        "; end it: evograd cancel ", id));
+    return kExitInterrupted;
+  }
+  if (!ended.ok()) return session->Fail(ended.status());
+  if (!session->json) {
+    session->terminal->Print(JobReport(*ended, session->terminal->State(ended->state())));
+  } else if (options.show != FollowOptions::Show::kJsonLines) {
+    session->terminal->Print(ToJson(*ended));
+  }
+  return ExitCodeOf(ended->state());
+}
+
+void SayNextSteps(const Session& session, const v1::Job& job) {
+  const std::string id = ShortName(job.name());
+  session.terminal->Say(absl::StrCat("watch: evograd watch ", id, "   cancel: evograd cancel ", id,
+                                     "   all of it: evograd describe ", id));
+}
+
+}  // namespace
+
+int SubmitVerb(Session* session) {
+  const auto files = ReadAndCheck(session->arguments.operands());
+  if (!files.ok()) return session->Fail(files.status());
+  const JobFile& file = files->front().file;
+  const std::string id = session->arguments.Get("name", file.job_id);
+  Client client = session->MakeClient();
+  const bool dry_run = session->arguments.Has("dry-run");
+  const auto job = dry_run ? client.ValidateJob(id, file.spec) : client.CreateJob(id, file.spec);
+  if (!job.ok()) return session->Fail(file.Locate(job.status()));
+  if (dry_run) {
+    session->terminal->Print(session->json ? ToJson(*job) : ToYaml(job->spec(), 0));
+    return kExitOk;
+  }
+  const bool wait = session->arguments.Has("wait");
+  if (!session->json) {
+    session->terminal->Print(absl::StrCat(job->name(), "\n"));
+  } else if (!wait) {
+    session->terminal->Print(ToJson(*job));
+  }
+  if (wait) return FollowToEnd(session, &client, *job, {});
+  SayNextSteps(*session, *job);
+  return kExitOk;
+}
+
+int ListVerb(Session* session) {
+  const auto limit = session->arguments.GetInt("limit", limits::kDefaultPageSize, 1,
+                                               std::numeric_limits<int>::max());
+  if (!limit.ok()) return session->Fail(limit.status());
+  std::vector<v1::Job> jobs;
+  const absl::Status status = session->MakeClient().ForEachJob([&](const v1::Job& job) {
+    jobs.push_back(job);
+    return static_cast<int64_t>(jobs.size()) < *limit;
+  });
+  if (!status.ok()) return session->Fail(status);
+  if (session->json) {
+    v1::ListJobsResponse response;
+    for (const v1::Job& job : jobs) *response.add_jobs() = job;
+    session->terminal->Print(ToJson(response));
+  } else if (jobs.empty()) {
+    session->terminal->Say("There are no jobs yet; submit one: evograd submit FILE");
+  } else {
+    session->terminal->Print(JobsTable(jobs, absl::Now()));
+  }
+  return kExitOk;
+}
+
+int DescribeVerb(Session* session) {
+  Client client = session->MakeClient();
+  const auto job = client.GetJob(NamedJob(*session));
+  if (!job.ok()) return session->Fail(job.status());
+  if (session->json) {
+    session->terminal->Print(ToJson(*job));
+    return kExitOk;
+  }
+  std::vector<v1::Checkpoint> checkpoints;
+  const absl::Status status =
+      client.ForEachCheckpoint(job->name(), [&](const v1::Checkpoint& checkpoint) {
+        checkpoints.push_back(checkpoint);
+        return true;
+      });
+  if (!status.ok()) return session->Fail(status);
+  session->terminal->Print(
+      JobDescription(*job, checkpoints, session->terminal->State(job->state()), absl::Now()));
+  return kExitOk;
+}
+
+int WatchVerb(Session* session) {
+  const auto after = session->arguments.GetInt("after", 0, 0, std::numeric_limits<int64_t>::max());
+  if (!after.ok()) return session->Fail(after.status());
+  Client client = session->MakeClient();
+  const auto job = client.GetJob(NamedJob(*session));
+  if (!job.ok()) return session->Fail(job.status());
+  FollowOptions options;
+  options.after_sequence = *after;
+  if (session->json) options.show = FollowOptions::Show::kJsonLines;
+  return FollowToEnd(session, &client, *job, options);
+}
+
+int WaitVerb(Session* session) {
+  Client client = session->MakeClient();
+  const auto job = client.GetJob(NamedJob(*session));
+  if (!job.ok()) return session->Fail(job.status());
+  FollowOptions options;
+  options.show = FollowOptions::Show::kNothing;
+  return FollowToEnd(session, &client, *job, options);
+}
+
+int CancelVerb(Session* session) {
+  const auto job = session->MakeClient().CancelJob(NamedJob(*session));
+  if (!job.ok()) return session->Fail(job.status());
+  session->terminal->Print(session->json ? ToJson(*job)
+                                         : absl::StrCat(job->name(), " ",
+                                                        session->terminal->State(job->state()),
+                                                        ": ", job->reason(), "\n"));
+  return kExitOk;
+}
+
+int WorkersVerb(Session* session) {
+  v1::ListWorkersResponse response;
+  const absl::Status status = session->MakeClient().ForEachWorker([&](const v1::Worker& worker) {
+    *response.add_workers() = worker;
+    return true;
+  });
+  if (!status.ok()) return session->Fail(status);
+  if (session->json) {
+    session->terminal->Print(ToJson(response));
+  } else if (response.workers().empty()) {
+    session->terminal->Say(absl::StrCat("No worker is connected; start one: worker --coordinator=",
+                                        session->coordinator));
+  } else {
+    session->terminal->Print(
+        WorkersTable({response.workers().begin(), response.workers().end()}, absl::Now()));
+  }
+  return kExitOk;
+}
+
+int CheckpointsVerb(Session* session) {
+  v1::ListCheckpointsResponse response;
+  const std::string job = NamedJob(*session);
+  const absl::Status status =
+      session->MakeClient().ForEachCheckpoint(job, [&](const v1::Checkpoint& checkpoint) {
+        *response.add_checkpoints() = checkpoint;
+        return true;
+      });
+  if (!status.ok()) return session->Fail(status);
+  if (session->json) {
+    session->terminal->Print(ToJson(response));
+  } else if (response.checkpoints().empty()) {
+    session->terminal->Say(absl::StrCat(job, " has no checkpoints yet"));
+  } else {
+    session->terminal->Print(CheckpointsTable(
+        {response.checkpoints().begin(), response.checkpoints().end()}, absl::Now()));
+  }
+  return kExitOk;
+}
+
+int DownloadVerb(Session* session) {
+  const std::string job = NamedJob(*session);
+  const auto step = session->arguments.GetInt("step", -1, 0, limits::kMaxSteps);
+  if (!step.ok()) return session->Fail(step.status());
+  Client client = session->MakeClient();
+  int64_t wanted = *step;
+  if (wanted < 0) {
+    const absl::Status status =
+        client.ForEachCheckpoint(job, [&](const v1::Checkpoint& checkpoint) {
+          wanted = std::max(wanted, checkpoint.step());
+          return true;
+        });
+    if (!status.ok()) return session->Fail(status);
+    if (wanted < 0)
+      return session->Fail(absl::NotFoundError(absl::StrCat(job, " has no checkpoints yet")));
+  }
+  const std::string path =
+      session->arguments.Get("out", absl::StrCat(ShortName(job), "-", wanted, ".checkpoint"));
+  const auto checkpoint =
+      client.DownloadCheckpoint(absl::StrCat(job, "/checkpoints/", wanted), path);
+  if (!checkpoint.ok()) return session->Fail(checkpoint.status());
+  session->terminal->Print(session->json ? ToJson(*checkpoint) : absl::StrCat(path, "\n"));
+  session->terminal->Say(
+      absl::StrCat(FormatBytes(checkpoint->size_bytes()), ", sha256 ", checkpoint->sha256()));
+  return kExitOk;
+}
+
+}  // namespace evograd

@@ -1,0 +1,131 @@
+#include "client/cli/progress.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "client/cli/format.h"
+#include "client/cli/report.h"
+
+namespace evograd {
+namespace {
+
+// As fast as an eye follows.
+constexpr absl::Duration kRedraw = absl::Milliseconds(100);
+constexpr absl::Duration kPlainInterval = absl::Seconds(5);
+// Long enough to smooth, short enough to follow a change of the group.
+constexpr absl::Duration kPaceWindow = absl::Seconds(30);
+constexpr int64_t kPaceMinSteps = 5;
+constexpr int kBarWidth = 20;
+// Of the part of a line that is not the bar.
+constexpr int kRoomForBar = 110;
+
+}  // namespace
+
+Progress::Progress(Terminal* terminal, const v1::Job& job) : terminal_(terminal), job_(job) {}
+
+Progress::~Progress() { terminal_->ClearLiveLine(); }
+
+void Progress::OnEvent(const v1::Event& event, absl::Time now) {
+  if (event.has_steps_committed())
+    return OnSteps(event.steps_committed(), ToTime(event.time()), now);
+  const std::string line = Describe(event);
+  if (!line.empty() && line != last_reason_) {
+    terminal_->Say(absl::StrCat(ShortName(job_.name()), ": ", line));
+  }
+  if (event.has_state_changed()) last_reason_ = line;
+  // What was fast before says nothing about the new group.
+  if (event.has_generation_started()) history_.clear();
+}
+
+void Progress::OnSteps(const v1::StepsCommitted& steps, absl::Time committed, absl::Time now) {
+  if (steps.steps_size() == 0) return;
+  const v1::StepMetrics& last = *steps.steps().rbegin();
+  completed_ = last.step() + 1;
+  history_.emplace_back(committed, completed_);
+  while (history_.front().first < committed - kPaceWindow) history_.pop_front();
+  const bool end = completed_ >= job_.spec().steps();
+  if (terminal_->live()) {
+    if (!end && now - last_shown_ < kRedraw) return;
+    terminal_->SetLiveLine(LiveLine(last));
+  } else {
+    const int64_t tenth = 10 * completed_ / std::max<int64_t>(1, job_.spec().steps());
+    if (tenth == last_tenth_ && now - last_shown_ < kPlainInterval) return;
+    last_tenth_ = tenth;
+    terminal_->Say(PlainLine(last));
+  }
+  last_shown_ = now;
+}
+
+std::string Progress::Describe(const v1::Event& event) const {
+  switch (event.kind_case()) {
+    case v1::Event::kStateChanged: {
+      const auto& change = event.state_changed();
+      if (change.state() == v1::PENDING) return absl::StrCat("waits: ", change.reason());
+      return "";  // what is running shows steps; an end has a report
+    }
+    case v1::Event::kGenerationStarted: {
+      const auto& started = event.generation_started();
+      const std::string workers =
+          absl::StrJoin(started.workers(), ", ",
+                        [](std::string* out, const std::string& name) { *out += ShortName(name); });
+      return absl::StrCat("generation ", started.generation(), ": ", workers,
+                          started.step() > 0 ? absl::StrCat(", from step ", started.step()) : "");
+    }
+    case v1::Event::kGenerationEnded:
+      return absl::StrCat("generation ", event.generation_ended().generation(),
+                          " ended: ", event.generation_ended().reason());
+    case v1::Event::kEvaluated:
+      return absl::StrCat("after step ", event.evaluated().step(), ": ",
+                          FormatEvaluation(event.evaluated()));
+    case v1::Event::kCheckpointWritten:
+      return absl::StrCat("checkpoint at step ", event.checkpoint_written().step(), ", ",
+                          FormatBytes(event.checkpoint_written().size_bytes()));
+    case v1::Event::kRestarted:
+      return absl::StrCat("started again from step ", event.restarted().from_step(), ": ",
+                          event.restarted().reason());
+    default:
+      return "";
+  }
+}
+
+std::string Progress::Figures(const v1::StepMetrics& step) const {
+  std::vector<std::string> parts = {
+      absl::StrCat("train ", FormatNumber(step.train_loss())),
+      absl::StrCat("validation ", FormatNumber(step.validation_loss()))};
+  const std::string entropy = FormatEntropy(job_, step);
+  if (!entropy.empty()) parts.push_back(absl::StrCat("entropy ", entropy));
+  const std::string hyperparameters = FormatHyperparameters(job_, step);
+  if (!hyperparameters.empty()) parts.push_back(hyperparameters);
+  const std::string pace = Pace();
+  if (!pace.empty()) parts.push_back(pace);
+  return absl::StrJoin(parts, "  ");
+}
+
+std::string Progress::Pace() const {
+  if (history_.empty()) return "";
+  const int64_t steps = history_.back().second - history_.front().second;
+  const double seconds = absl::ToDoubleSeconds(history_.back().first - history_.front().first);
+  if (steps < kPaceMinSteps || seconds <= 0) return "";
+  const double pace = steps / seconds;
+  return absl::StrFormat("%.3g steps/s  ETA %s", pace,
+                         FormatClock((job_.spec().steps() - completed_) / pace));
+}
+
+std::string Progress::LiveLine(const v1::StepMetrics& step) const {
+  const int64_t steps = std::max<int64_t>(1, job_.spec().steps());
+  std::string bar;
+  if (terminal_->columns() > kRoomForBar) {
+    const int filled = static_cast<int>(kBarWidth * completed_ / steps);
+    bar = absl::StrCat("[", std::string(filled, '='), std::string(kBarWidth - filled, ' '), "] ");
+  }
+  return absl::StrCat(bar, completed_, "/", steps, "  ", Figures(step));
+}
+
+std::string Progress::PlainLine(const v1::StepMetrics& step) const {
+  return absl::StrCat(ShortName(job_.name()), ": ", completed_, "/", job_.spec().steps(), "  ",
+                      Figures(step));
+}
+
+}  // namespace evograd

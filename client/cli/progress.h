@@ -1,0 +1,54 @@
+// A running job as people see it: a line that is redrawn on a terminal, else a line now and then;
+// and a line for each decision of the coordinator.
+//
+// Threads: one. The clock is the caller's.
+#ifndef EVOGRAD_CLIENT_CLI_PROGRESS_H_
+#define EVOGRAD_CLIENT_CLI_PROGRESS_H_
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <utility>
+
+#include "absl/time/time.h"
+#include "client/cli/terminal.h"
+#include "proto/evograd/v1/event.pb.h"
+#include "proto/evograd/v1/job.pb.h"
+
+namespace evograd {
+
+class Progress {
+ public:
+  // `job` with its spec.
+  Progress(Terminal* terminal, const v1::Job& job);
+  // Takes the live line away.
+  ~Progress();
+
+  void OnEvent(const v1::Event& event, absl::Time now);
+  // Names of hyperparameters are known from the first step on.
+  void SetJob(const v1::Job& job) { job_ = job; }
+
+ private:
+  void OnSteps(const v1::StepsCommitted& steps, absl::Time committed, absl::Time now);
+  // One line on an event that is not about steps; empty where there is nothing to say.
+  std::string Describe(const v1::Event& event) const;
+  std::string LiveLine(const v1::StepMetrics& step) const;
+  std::string PlainLine(const v1::StepMetrics& step) const;
+  // Both lines' figures of a step.
+  std::string Figures(const v1::StepMetrics& step) const;
+  // "8.4 steps/s  ETA 0:45"; empty while too little is known.
+  std::string Pace() const;
+
+  Terminal* const terminal_;
+  v1::Job job_;
+  std::string last_reason_;
+  int64_t completed_ = 0;
+  // When the coordinator had committed how many steps, over the last half minute.
+  std::deque<std::pair<absl::Time, int64_t>> history_;
+  absl::Time last_shown_ = absl::InfinitePast();
+  int64_t last_tenth_ = 0;
+};
+
+}  // namespace evograd
+
+#endif  // EVOGRAD_CLIENT_CLI_PROGRESS_H_

@@ -1,0 +1,249 @@
+#include "client/cli/report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "client/cli/format.h"
+
+namespace evograd {
+namespace {
+
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+constexpr char kAngle[] = "angle_degrees";
+constexpr char kTrueAngle[] = "true_angle_degrees";
+constexpr double kDegreesPerRadian = 57.29577951308232;
+
+bool HasWeights(const v1::Estimator& estimator) {
+  return estimator.population() > 1 && estimator.kind() != v1::Estimator::T1T2 &&
+         estimator.kind() != v1::Estimator::NONE;
+}
+
+std::string FormatMetric(const std::string& name, double value,
+                         const std::map<std::string, double>& all) {
+  if (absl::StartsWith(name, "accuracy")) return absl::StrFormat("%.2f %%", 100 * value);
+  const auto truth = all.find(kTrueAngle);
+  if (name == kAngle && truth != all.end()) {
+    return absl::StrFormat("%.2f (true angle %s)", value, FormatNumber(truth->second));
+  }
+  return FormatNumber(value);
+}
+
+// Names and values as shown; the true angle stands beside the learned one.
+Pairs MetricPairs(const v1::Evaluation& evaluation) {
+  const std::map<std::string, double> all(evaluation.metrics().begin(), evaluation.metrics().end());
+  Pairs pairs;
+  for (const auto& [name, value] : all) {
+    if (name == kTrueAngle && all.count(kAngle) > 0) continue;
+    pairs.emplace_back(name, FormatMetric(name, value, all));
+  }
+  return pairs;
+}
+
+double RunSeconds(const v1::Job& job) {
+  if (!job.has_start_time() || !job.has_end_time()) return -1;
+  return absl::ToDoubleSeconds(ToTime(job.end_time()) - ToTime(job.start_time()));
+}
+
+std::string EstimatorSettings(const v1::Estimator& estimator) {
+  const std::string name = EstimatorName(estimator);
+  if (estimator.kind() == v1::Estimator::NONE || estimator.kind() == v1::Estimator::T1T2)
+    return name;
+  return absl::StrCat(name, ", K = ", estimator.population(), ", sigma ",
+                      FormatNumber(estimator.sigma()), ", tau ", FormatNumber(estimator.tau()));
+}
+
+std::string ErrorText(const v1::JobError& error) {
+  return absl::StrCat(error.message(),
+                      error.worker().empty() ? "" : absl::StrCat(" (on ", error.worker(), ")"));
+}
+
+std::string StateAndReason(const v1::Job& job, const std::string& state) {
+  return absl::StrCat(state, job.reason().empty() ? "" : ": ", job.reason());
+}
+
+std::string Joined(const google::protobuf::RepeatedPtrField<std::string>& names) {
+  return absl::StrJoin(names, ", ",
+                       [](std::string* out, const std::string& name) { *out += ShortName(name); });
+}
+
+std::string Recoveries(const v1::Job& job) {
+  if (job.recoveries() == 0 && job.restarts() == 0) return "";
+  return absl::StrCat(job.recoveries(), " recoveries, ", job.restarts(),
+                      " restarts from a checkpoint (at most ", job.spec().max_restarts(), ")");
+}
+
+// The pairs of the last step and evaluation that a report and a description share.
+void AppendFigures(const v1::Job& job, Pairs* pairs) {
+  if (job.has_last_step()) {
+    pairs->emplace_back("train loss", FormatNumber(job.last_step().train_loss()));
+    pairs->emplace_back("validation loss", FormatNumber(job.last_step().validation_loss()));
+    const std::string entropy = FormatEntropy(job, job.last_step());
+    pairs->emplace_back("weights' entropy",
+                        entropy.empty() ? "" : absl::StrCat(entropy, " of log K"));
+    pairs->emplace_back("hyperparameters", FormatHyperparameters(job, job.last_step()));
+  }
+  if (!job.has_last_evaluation()) return;
+  for (auto& pair : MetricPairs(job.last_evaluation())) pairs->push_back(std::move(pair));
+}
+
+}  // namespace
+
+std::string ShortName(const std::string& resource_name) {
+  return resource_name.substr(resource_name.rfind('/') + 1);
+}
+
+std::string EstimatorName(const v1::Estimator& estimator) {
+  return absl::StrReplaceAll(absl::AsciiStrToLower(v1::Estimator::Kind_Name(estimator.kind())),
+                             {{"_", "-"}});
+}
+
+std::string FormatHyperparameters(const v1::Job& job, const v1::StepMetrics& step) {
+  std::vector<std::string> parts;
+  const int count = std::min(job.hyperparameter_names_size(), step.hyperparameters_size());
+  for (int i = 0; i < count; ++i) {
+    const std::string& name = job.hyperparameter_names(i);
+    const double value = step.hyperparameters(i);
+    // The one hyperparameter that people think of in another unit.
+    const bool angle = job.spec().problem().has_rotation() && name == "angle";
+    parts.push_back(angle ? absl::StrFormat("angle %.2f deg", value * kDegreesPerRadian)
+                          : absl::StrCat(name, " ", FormatNumber(value)));
+  }
+  return absl::StrJoin(parts, ", ");
+}
+
+std::string FormatEvaluation(const v1::Evaluation& evaluation) {
+  return absl::StrJoin(MetricPairs(evaluation), ", ", absl::PairFormatter(" "));
+}
+
+std::string FormatEntropy(const v1::Job& job, const v1::StepMetrics& step) {
+  if (!HasWeights(job.spec().estimator())) return "";
+  const double share = step.weights_entropy() / std::log(job.spec().estimator().population());
+  return absl::StrFormat("%.3g %%", 100 * share);
+}
+
+std::string JobReport(const v1::Job& job, const std::string& state) {
+  Pairs pairs = {
+      {"job", job.name()},
+      {"state", StateAndReason(job, state)},
+      {"error", job.has_error() ? ErrorText(job.error()) : ""},
+      {"estimator", EstimatorSettings(job.spec().estimator())},
+      {"meta-steps", absl::StrCat(job.committed_steps(), " of ", job.spec().steps())},
+      {"time", RunSeconds(job) < 0 ? "" : FormatSeconds(RunSeconds(job))},
+      {"time per meta-step", job.seconds_per_step() > 0
+                                 ? absl::StrCat(FormatSeconds(job.seconds_per_step()), " (median)")
+                                 : ""},
+      {"survived", Recoveries(job)}};
+  AppendFigures(job, &pairs);
+  if (!job.parameters_sha256().empty()) {
+    pairs.emplace_back("parameters",
+                       absl::StrCat("sha256 ", job.parameters_sha256().substr(0, 16), "…"));
+  }
+  return FormatPairs(pairs);
+}
+
+std::string ComparisonTable(const std::vector<v1::Job>& jobs) {
+  std::set<std::string> metrics;
+  for (const v1::Job& job : jobs) {
+    for (const auto& pair : MetricPairs(job.last_evaluation())) metrics.insert(pair.first);
+  }
+  std::vector<std::vector<std::string>> rows = {
+      {"JOB", "ESTIMATOR", "STATE", "STEPS", "TIME", "PER STEP"}};
+  for (const std::string& metric : metrics) rows[0].push_back(absl::AsciiStrToUpper(metric));
+  for (const v1::Job& job : jobs) {
+    rows.push_back({ShortName(job.name()), EstimatorName(job.spec().estimator()),
+                    v1::JobState_Name(job.state()), absl::StrCat(job.committed_steps()),
+                    FormatSeconds(RunSeconds(job)),
+                    job.seconds_per_step() > 0 ? FormatSeconds(job.seconds_per_step()) : "-"});
+    const Pairs pairs = MetricPairs(job.last_evaluation());
+    const std::map<std::string, std::string> shown(pairs.begin(), pairs.end());
+    for (const std::string& metric : metrics) {
+      rows.back().push_back(shown.count(metric) > 0 ? shown.at(metric) : "-");
+    }
+  }
+  return FormatTable(rows);
+}
+
+std::string JobDescription(const v1::Job& job, const std::vector<v1::Checkpoint>& checkpoints,
+                           const std::string& state, absl::Time now) {
+  std::string progress =
+      absl::StrCat(job.committed_steps(), " of ", job.spec().steps(), " meta-steps");
+  if (job.seconds_per_step() > 0) {
+    absl::StrAppend(&progress, ", ", FormatSeconds(job.seconds_per_step()), " each");
+    const double left = job.seconds_per_step() * (job.spec().steps() - job.committed_steps());
+    if (job.state() == v1::RUNNING) absl::StrAppend(&progress, ", ETA ", FormatClock(left));
+  }
+  std::string workers;
+  if (job.workers_size() > 0) {
+    workers = absl::StrCat(Joined(job.workers()), " (generation ", job.generation(), ")");
+  }
+  Pairs pairs = {{"job", job.name()},
+                 {"display name", job.spec().display_name()},
+                 {"state", StateAndReason(job, state)},
+                 {"error", job.has_error() ? ErrorText(job.error()) : ""},
+                 {"owner", job.owner()},
+                 {"created", absl::StrCat(FormatAge(now - ToTime(job.create_time())), " ago")},
+                 {"time", RunSeconds(job) < 0 ? "" : FormatSeconds(RunSeconds(job))},
+                 {"progress", progress},
+                 {"workers", workers},
+                 {"survived", Recoveries(job)}};
+  AppendFigures(job, &pairs);
+  if (!checkpoints.empty()) {
+    int64_t last = 0;
+    for (const v1::Checkpoint& checkpoint : checkpoints) last = std::max(last, checkpoint.step());
+    pairs.emplace_back("checkpoints",
+                       absl::StrCat(checkpoints.size(), ", the last at step ", last));
+  }
+  pairs.emplace_back("parameters sha256", job.parameters_sha256());
+  pairs.emplace_back("hyperparameters sha256", job.hyperparameters_sha256());
+  return absl::StrCat(FormatPairs(pairs), "\nThe job, with all its defaults:\n",
+                      ToYaml(job.spec(), 2));
+}
+
+std::string JobsTable(const std::vector<v1::Job>& jobs, absl::Time now) {
+  std::vector<std::vector<std::string>> rows = {
+      {"NAME", "STATE", "STEPS", "VALIDATION", "WORKERS", "AGE", "REASON"}};
+  for (const v1::Job& job : jobs) {
+    rows.push_back({ShortName(job.name()), v1::JobState_Name(job.state()),
+                    absl::StrCat(job.committed_steps()),
+                    job.has_last_step() ? FormatNumber(job.last_step().validation_loss()) : "-",
+                    absl::StrCat(job.workers_size()), FormatAge(now - ToTime(job.create_time())),
+                    job.reason()});
+  }
+  return FormatTable(rows);
+}
+
+std::string WorkersTable(const std::vector<v1::Worker>& workers, absl::Time now) {
+  std::vector<std::vector<std::string>> rows = {
+      {"NAME", "STATE", "DEVICE", "HOST", "PID", "JOB", "HEARTBEAT"}};
+  for (const v1::Worker& worker : workers) {
+    rows.push_back(
+        {ShortName(worker.name()), v1::WorkerState_Name(worker.state()),
+         absl::StrCat(v1::DeviceKind_Name(worker.device_kind()), " ", worker.device_name()),
+         worker.host(), absl::StrCat(worker.process_id()),
+         worker.job().empty() ? "-" : ShortName(worker.job()),
+         absl::StrCat(FormatAge(now - ToTime(worker.last_heartbeat_time())), " ago")});
+  }
+  return FormatTable(rows);
+}
+
+std::string CheckpointsTable(const std::vector<v1::Checkpoint>& checkpoints, absl::Time now) {
+  std::vector<std::vector<std::string>> rows = {{"NAME", "STEP", "SIZE", "AGE", "SHA256"}};
+  for (const v1::Checkpoint& checkpoint : checkpoints) {
+    rows.push_back({checkpoint.name(), absl::StrCat(checkpoint.step()),
+                    FormatBytes(checkpoint.size_bytes()),
+                    FormatAge(now - ToTime(checkpoint.create_time())), checkpoint.sha256()});
+  }
+  return FormatTable(rows);
+}
+
+}  // namespace evograd

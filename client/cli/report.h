@@ -1,0 +1,42 @@
+// What the command says about jobs, from what the API says about them. Pure functions.
+#ifndef EVOGRAD_CLIENT_CLI_REPORT_H_
+#define EVOGRAD_CLIENT_CLI_REPORT_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "proto/evograd/v1/job.pb.h"
+#include "proto/evograd/v1/worker.pb.h"
+
+namespace evograd {
+
+// "rotation" of "jobs/rotation".
+std::string ShortName(const std::string& resource_name);
+// A file's way to write it: "evograd-antithetic".
+std::string EstimatorName(const v1::Estimator& estimator);
+
+// "angle 27.0 deg", one per hyperparameter that fits a line; empty where none does.
+std::string FormatHyperparameters(const v1::Job& job, const v1::StepMetrics& step);
+// "accuracy_rotated 87.1 %, angle_degrees 28.9 (true angle 30)".
+std::string FormatEvaluation(const v1::Evaluation& evaluation);
+// The share of log(K) that the fitness weights' entropy has, "98 %"; empty where the estimator has
+// no weights.
+std::string FormatEntropy(const v1::Job& job, const v1::StepMetrics& step);
+
+// The end of a job: state, times, hyperparameters, final metrics, hashes. `state` is the state as
+// it is to be shown.
+std::string JobReport(const v1::Job& job, const std::string& state);
+// Several ended jobs side by side, a row each.
+std::string ComparisonTable(const std::vector<v1::Job>& jobs);
+// A job in full, its spec as a job file last.
+std::string JobDescription(const v1::Job& job, const std::vector<v1::Checkpoint>& checkpoints,
+                           const std::string& state, absl::Time now);
+
+std::string JobsTable(const std::vector<v1::Job>& jobs, absl::Time now);
+std::string WorkersTable(const std::vector<v1::Worker>& workers, absl::Time now);
+std::string CheckpointsTable(const std::vector<v1::Checkpoint>& checkpoints, absl::Time now);
+
+}  // namespace evograd
+
+#endif  // EVOGRAD_CLIENT_CLI_REPORT_H_

@@ -1,0 +1,134 @@
+// Goal: reports say what the API says, in people's units. Method: jobs by hand.
+#include "client/cli/report.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/text_format.h>
+#include <gtest/gtest.h>
+
+namespace evograd {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+v1::Job Parse(const std::string& text) {
+  v1::Job job;
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &job));
+  return job;
+}
+
+v1::Job Rotation() {
+  return Parse(R"(
+    name: 'jobs/turn' state: SUCCEEDED reason: 'all steps are done' committed_steps: 500 seconds_per_step: 0.125
+    create_time { seconds: 1000 } start_time { seconds: 1001 } end_time { seconds: 1063 nanos: 500000000 }
+    spec { problem { rotation {} } steps: 500 max_restarts: 10
+           estimator { kind: EVOGRAD_SHARED population: 4 sigma: 0.001 tau: 0.05 } }
+    last_step { step: 499 train_loss: 0.5 validation_loss: 0.25 weights_entropy: 1.3862943611198906
+                hyperparameters: 0.5235987755982988 }
+    hyperparameter_names: 'angle'
+    last_evaluation { step: 500 metrics { key: 'accuracy_rotated' value: 0.87125 }
+                      metrics { key: 'angle_degrees' value: 28.934 } metrics { key: 'true_angle_degrees' value: 30 } }
+    parameters_sha256: '0123456789abcdef0123')");
+}
+
+TEST(JobReportTest, SaysWhatTheJobCameTo) {
+  EXPECT_EQ(JobReport(Rotation(), "SUCCEEDED"),
+            "job                 jobs/turn\n"
+            "state               SUCCEEDED: all steps are done\n"
+            "estimator           evograd-shared, K = 4, sigma 0.001, tau 0.05\n"
+            "meta-steps          500 of 500\n"
+            "time                62.5 s\n"
+            "time per meta-step  0.125 s (median)\n"
+            "train loss          0.5\n"
+            "validation loss     0.25\n"
+            "weights' entropy    100 % of log K\n"
+            "hyperparameters     angle 30.00 deg\n"
+            "accuracy_rotated    87.12 %\n"
+            "angle_degrees       28.93 (true angle 30)\n"
+            "parameters          sha256 0123456789abcdef…\n");
+}
+
+TEST(JobReportTest, FailuresNameTheWorker) {
+  const v1::Job job = Parse(R"(name: 'jobs/x' state: FAILED recoveries: 2 restarts: 1
+                               error { message: 'loss is NaN at step 3' worker: 'w1' } spec { steps: 9 max_restarts: 10 })");
+  const std::string report = JobReport(job, "FAILED");
+  EXPECT_THAT(report, HasSubstr("loss is NaN at step 3 (on w1)"));
+  EXPECT_THAT(report, HasSubstr("2 recoveries, 1 restarts from a checkpoint (at most 10)"));
+  EXPECT_THAT(report, Not(HasSubstr("train loss")));
+}
+
+TEST(FormatEntropyTest, OnlyWhereThereAreWeights) {
+  v1::Job job = Rotation();
+  EXPECT_EQ(FormatEntropy(job, job.last_step()), "100 %");
+  job.mutable_spec()->mutable_estimator()->set_kind(v1::Estimator::NONE);
+  EXPECT_EQ(FormatEntropy(job, job.last_step()), "");
+  job.mutable_spec()->mutable_estimator()->set_kind(v1::Estimator::EVOGRAD);
+  job.mutable_spec()->mutable_estimator()->set_population(1);
+  EXPECT_EQ(FormatEntropy(job, job.last_step()), "");
+}
+
+TEST(ComparisonTableTest, HasARowPerJobAndAColumnPerMetric) {
+  v1::Job baseline = Rotation();
+  baseline.set_name("jobs/baseline");
+  baseline.mutable_spec()->mutable_estimator()->set_kind(v1::Estimator::NONE);
+  baseline.mutable_last_evaluation()->mutable_metrics()->erase("angle_degrees");
+  (*baseline.mutable_last_evaluation()->mutable_metrics())["accuracy_rotated"] = 0.55;
+  const std::string table = ComparisonTable({baseline, Rotation()});
+  EXPECT_EQ(table,
+            "JOB       ESTIMATOR       STATE      STEPS  TIME    PER STEP  ACCURACY_ROTATED  "
+            "ANGLE_DEGREES          "
+            "TRUE_ANGLE_DEGREES\n"
+            "baseline  none            SUCCEEDED  500    62.5 s  0.125 s   55.00 %           -     "
+            "                 "
+            "30\n"
+            "turn      evograd-shared  SUCCEEDED  500    62.5 s  0.125 s   87.12 %           28.93 "
+            "(true angle 30)  "
+            "-\n");
+}
+
+TEST(JobDescriptionTest, HasStateProgressAndSpec) {
+  v1::Job job = Rotation();
+  job.set_state(v1::RUNNING);
+  job.clear_end_time();
+  job.set_committed_steps(100);
+  job.set_generation(3);
+  job.add_workers("workers/a");
+  v1::Checkpoint checkpoint;
+  checkpoint.set_step(80);
+  const std::string text =
+      JobDescription(job, {checkpoint}, "RUNNING", absl::FromUnixSeconds(1100));
+  EXPECT_THAT(text, HasSubstr("100s ago"));
+  EXPECT_THAT(text, HasSubstr("100 of 500 meta-steps, 0.125 s each, ETA 0:50"));
+  EXPECT_THAT(text, HasSubstr("a (generation 3)"));
+  EXPECT_THAT(text, HasSubstr("1, the last at step 80"));
+  EXPECT_THAT(text, HasSubstr("  estimator:\n    kind: evograd-shared\n    population: 4\n"));
+}
+
+TEST(TablesTest, ListsAreReadable) {
+  const absl::Time now = absl::FromUnixSeconds(1100);
+  EXPECT_EQ(JobsTable({Rotation()}, now),
+            "NAME  STATE      STEPS  VALIDATION  WORKERS  AGE   REASON\n"
+            "turn  SUCCEEDED  500    0.25        0        100s  all steps are done\n");
+  v1::Worker worker;
+  worker.set_name("workers/w1");
+  worker.set_state(v1::FREE);
+  worker.set_device_kind(v1::CPU);
+  worker.set_host("h");
+  worker.set_process_id(12);
+  worker.mutable_last_heartbeat_time()->set_seconds(1099);
+  EXPECT_EQ(WorkersTable({worker}, now),
+            "NAME  STATE  DEVICE  HOST  PID  JOB  HEARTBEAT\nw1    FREE   CPU     h     12   -    "
+            "1s ago\n");
+  v1::Checkpoint checkpoint;
+  checkpoint.set_name("jobs/turn/checkpoints/5");
+  checkpoint.set_step(5);
+  checkpoint.set_size_bytes(1500);
+  checkpoint.set_sha256("ab");
+  checkpoint.mutable_create_time()->set_seconds(1040);
+  EXPECT_EQ(CheckpointsTable({checkpoint}, now),
+            "NAME                     STEP  SIZE    AGE  SHA256\njobs/turn/checkpoints/5  5     "
+            "1.5 kB  60s  ab\n");
+}
+
+}  // namespace
+}  // namespace evograd

@@ -1,0 +1,55 @@
+// Where the command writes: results to one stream, chatter to another, with what each can show.
+//
+// Threads: Say and Notice from any; all else from one.
+#ifndef EVOGRAD_CLIENT_CLI_TERMINAL_H_
+#define EVOGRAD_CLIENT_CLI_TERMINAL_H_
+
+#include <ostream>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "proto/evograd/v1/job.pb.h"
+
+namespace evograd {
+
+struct TerminalOptions {
+  // Whether the chatter goes to a terminal: a line may be redrawn there.
+  bool live = false;
+  // Whether results may be coloured.
+  bool color = false;
+  int columns = 80;
+};
+
+class Terminal {
+ public:
+  Terminal(std::ostream* results, std::ostream* chatter, TerminalOptions options);
+  // Of the process's standard outputs and environment (NO_COLOR, COLUMNS).
+  static TerminalOptions Detect();
+
+  // A result: to stdout.
+  void Print(absl::string_view text);
+  // A line of chatter: to stderr; above the live line where there is one.
+  void Say(absl::string_view line);
+  // Replaces the live line, cut to the terminal's width; where the chatter is no terminal, nothing.
+  void SetLiveLine(const std::string& line);
+  // Takes the live line away.
+  void ClearLiveLine();
+
+  bool live() const { return options_.live; }
+  int columns() const { return options_.columns; }
+  // The state's name, coloured where results may be.
+  std::string State(v1::JobState state) const;
+
+ private:
+  const TerminalOptions options_;
+  absl::Mutex mutex_;
+  std::ostream* const results_ ABSL_PT_GUARDED_BY(mutex_);
+  std::ostream* const chatter_ ABSL_PT_GUARDED_BY(mutex_);
+  std::string live_line_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace evograd
+
+#endif  // EVOGRAD_CLIENT_CLI_TERMINAL_H_

@@ -1,0 +1,137 @@
+// `evograd up` and `evograd hypergradient`: the service's programs on this machine.
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <system_error>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/job_files.h"
+#include "client/cli/session.h"
+#include "client/cli/verbs.h"
+#include "client/lib/child_process.h"
+#include "client/lib/cluster.h"
+#include "common/limits.h"
+#include "common/status_macros.h"
+
+namespace evograd {
+namespace {
+
+// Where `up` keeps its data unless told otherwise: the user's folder for state that outlives a
+// restart.
+std::string DefaultDataDir() {
+  const char* state = std::getenv("XDG_STATE_HOME");
+  if (state != nullptr && *state == '/') return absl::StrCat(state, "/evograd");
+  const char* home = std::getenv("HOME");
+  return absl::StrCat(home != nullptr ? home : "/tmp", "/.local/state/evograd");
+}
+
+// What ends a wait: Ctrl-C (OK) or the cluster's failure. The first counts.
+class Ending {
+ public:
+  void Set(const absl::Status& status) {
+    absl::MutexLock lock(&mutex_);
+    if (ended_) return;
+    ended_ = true;
+    status_ = status;
+  }
+  absl::Status Wait() {
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(&ended_));
+    return status_;
+  }
+
+ private:
+  absl::Mutex mutex_;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+};
+
+// A temporary folder that goes with the object.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::error_code error;
+    path_ = std::filesystem::temp_directory_path(error) / "evograd-XXXXXX";
+    if (mkdtemp(&path_[0]) == nullptr) path_.clear();
+  }
+  ~TemporaryFolder() {
+    std::error_code error;
+    if (!path_.empty()) std::filesystem::remove_all(path_, error);
+  }
+  // Empty where it could not be made.
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+absl::Status ComputeHypergradient(const v1::JobSpec& spec, const std::string& device,
+                                  const std::string& out) {
+  EVOGRAD_ASSIGN_OR_RETURN(const std::string worker, FindProgram("worker"));
+  const TemporaryFolder folder;
+  const std::string spec_path = folder.path() + "/job.pb";
+  std::ofstream file(spec_path, std::ios::binary);
+  if (folder.path().empty() || !spec.SerializeToOstream(&file) || !file.flush()) {
+    return absl::FailedPreconditionError(
+        "cannot write to the temporary folder; set TMPDIR to one that has room");
+  }
+  std::vector<std::string> command = {worker, "--hypergradient_of=" + spec_path, "--out=" + out};
+  if (device != "auto") command.push_back("--device=" + device);
+  const std::string log = folder.path() + "/worker.log";
+  EVOGRAD_ASSIGN_OR_RETURN(const auto child, ChildProcess::Start(command, log));
+  child->WaitForEnd(absl::InfiniteDuration());
+  if (child->succeeded()) return absl::OkStatus();
+  return absl::AbortedError(
+      absl::StrCat("the worker ", child->Ending(), "; it said:\n", LastLines(log, 15)));
+}
+
+}  // namespace
+
+int UpVerb(Session* session) {
+  const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
+  const auto workers = session->arguments.GetInt(
+      "workers", std::min<int64_t>(cores, limits::kMaxLocalWorkers), 0, limits::kMaxLocalWorkers);
+  if (!workers.ok()) return session->Fail(workers.status());
+  Ending ending;
+  ClusterOptions options;
+  options.workers = static_cast<int>(*workers);
+  options.device = session->arguments.Get("device", "auto");
+  options.data_dir = session->arguments.Get("data-dir", DefaultDataDir());
+  options.listen = session->arguments.Get("listen", "127.0.0.1:7070");
+  options.on_notice = [&](const std::string& notice) { session->terminal->Say(notice); };
+  options.on_failure = [&](const absl::Status& failure) { ending.Set(failure); };
+  const InterruptHandler handler(session->interrupts, [&] { ending.Set(absl::OkStatus()); });
+  const auto cluster = Cluster::Start(options);
+  if (!cluster.ok()) return session->Fail(cluster.status());
+  session->terminal->Print(absl::StrCat((*cluster)->address(), "\n"));
+  session->terminal->Say(absl::StrCat("A coordinator listens here, with ", *workers,
+                                      *workers == 1 ? " worker" : " workers",
+                                      "; data and logs are in ", (*cluster)->data_dir(),
+                                      ". Ctrl-C ends it; its jobs go on at the next start."));
+  const absl::Status end = ending.Wait();
+  (*cluster)->Stop();
+  return end.ok() ? kExitOk : session->Fail(end);
+}
+
+int HypergradientVerb(Session* session) {
+  const auto files = ReadAndCheck(session->arguments.operands());
+  if (!files.ok()) return session->Fail(files.status());
+  if (!session->arguments.Has("out")) {
+    return session->Fail(
+        absl::InvalidArgumentError("--out is missing: the file to write, X.safetensors"));
+  }
+  const std::string out = session->arguments.Get("out", "");
+  const absl::Status status =
+      ComputeHypergradient(files->front().resolved, session->arguments.Get("device", "auto"), out);
+  if (!status.ok()) return session->Fail(status);
+  session->terminal->Print(absl::StrCat(out, "\n"));
+  return kExitOk;
+}
+
+}  // namespace evograd
