@@ -96,6 +96,8 @@ struct Store::Statements {
 
 Store::Store(std::unique_ptr<Database> database) : database_(std::move(database)) {}
 
+Store::~Store() = default;
+
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& path) {
   EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<Database> database,
                            Database::Open(path, Database::kReadWrite));
@@ -173,7 +175,7 @@ absl::StatusOr<Snapshot> Store::Load() {
                 return absl::OkStatus();
               }));
   EVOGRAD_RETURN_IF_ERROR(
-      ForEach(database, "SELECT request_id, digest, uid FROM requests JOIN jobs ON job = ordinal",
+      ForEach(database, "SELECT request_id, digest, uid FROM requests JOIN jobs ON requests.job = ordinal",
               [&](const Statement& row) {
                 snapshot.requests.push_back({row.Bytes(0), row.Bytes(1), row.Bytes(2)});
                 return absl::OkStatus();

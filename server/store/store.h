@@ -30,6 +30,7 @@ class Store : public StepLog {
   // Creates the database where it is missing. FAILED_PRECONDITION: it was written by a newer
   // coordinator.
   static absl::StatusOr<std::unique_ptr<Store>> Open(const std::string& path);
+  ~Store() override;
 
   // Everything that is stored, under a new incarnation number, which is made durable.
   absl::StatusOr<Snapshot> Load();

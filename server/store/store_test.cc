@@ -214,7 +214,7 @@ void ReplaceWrites() {
   }
 }
 
-constexpr int64_t kSteps = 12;
+constexpr int64_t kSteps = 6;
 
 // Opens, commits `kSteps` steps, tells each through `told` as soon as it is answered, and ends the
 // process.
@@ -276,7 +276,7 @@ TEST_F(StoreTest, AKillAtAnyWriteLosesNothingThatWasAnswered) {
 TEST_F(StoreTest, AFullDiskIsSaidAndLosesNothingThatWasAnswered) {
   ReplaceWrites();
   int64_t full = 0;
-  for (trigger = 1; trigger < 200; trigger += 7) {
+  for (trigger = 1; trigger < 60; trigger += 3) {
     SCOPED_TRACE(absl::StrCat("full at write ", trigger));
     for (const char* suffix : {"", "-wal", "-shm"}) unlink((path() + suffix).c_str());
     std::unique_ptr<Store> store = Open();
