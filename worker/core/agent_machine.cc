@@ -95,6 +95,8 @@ void AgentMachine::OnStart(const v1::StartGeneration& start) {
   }
   if (membership_) EndMembership();
   left_due_.reset();
+  // To say that the job was dropped would be wrong from now on.
+  if (release_due_ && release_due_->job == start.job()) release_due_->asked = false;
   if (running_ && running_->task == EngineTask::kPrepare && holding_->job_uid != start.job_uid()) {
     StopTask();
   }
@@ -139,7 +141,7 @@ void AgentMachine::OnRelease(const std::string& job) {
     return Tell(std::move(message));
   }
   if (Holds(job) && running_) StopTask();
-  release_due_ = ReleaseAnswer{job, true};
+  release_due_ = ReleaseAnswer{job, !Holds(job)};
 }
 
 void AgentMachine::EndMembership() {
@@ -168,6 +170,7 @@ void AgentMachine::On(EngineOutcome outcome) {
   holding_->phases = outcome.phases;
   const bool same_job = membership_ && membership_->start.job_uid() == holding_->job_uid;
   if (ended.task == EngineTask::kDrop) {
+    if (release_due_ && Holds(release_due_->job)) release_due_->dropped = true;
     holding_.reset();
     open_.reset();
     return;
@@ -177,7 +180,10 @@ void AgentMachine::On(EngineOutcome outcome) {
     return;
   }
   if (ended.task == EngineTask::kPrepare) {
-    if (!outcome.status.ok()) holding_.reset();
+    if (!outcome.status.ok()) {
+      if (release_due_ && Holds(release_due_->job)) release_due_->dropped = true;
+      holding_.reset();
+    }
     if (!outcome.status.ok() && !ended.stopping && same_job && !membership_->over) {
       Fail(outcome.status);
     }

@@ -82,8 +82,10 @@ class AgentMachine {
 
   struct ReleaseAnswer {
     std::string job;
+    // What the engine held of the job is freed; the job may come back right after.
+    bool dropped;
     // False once the stream on which it was asked for is gone.
-    bool asked;
+    bool asked = true;
   };
 
   void On(const StreamUp&);

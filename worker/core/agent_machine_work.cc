@@ -17,7 +17,7 @@ void AgentMachine::Proceed() {
 
 bool AgentMachine::TidyEngine() {
   if (!holding_) return false;
-  const bool released = release_due_ && Holds(release_due_->job);
+  const bool released = release_due_ && !release_due_->dropped;
   if (released || (membership_ && membership_->start.job_uid() != holding_->job_uid)) {
     Run(EngineTask::kDrop);
     return true;
@@ -106,7 +106,7 @@ void AgentMachine::AnswerLeft() {
 }
 
 void AgentMachine::AnswerRelease() {
-  if (!release_due_ || Holds(release_due_->job) || uploading_) return;
+  if (!release_due_ || !release_due_->dropped || uploading_) return;
   const ReleaseAnswer answer = *std::exchange(release_due_, std::nullopt);
   if (!answer.asked) return;
   v1::WorkerMessage message;
