@@ -23,8 +23,8 @@ const std::vector<Flag>& GlobalFlags() {
       {"o", "FORMAT", "Results as table or json (the API's own JSON form) [table]"},
       {"timeout", "TIME",
        "Give up after 90s, 5m, …: of verbs that wait the whole, of others each call [10s]"},
-      {"help", "", "What a verb does"},
-      {"h", "", "The same"},
+      {"help", "", "What a verb does; also -h"},
+      {"h", "", ""},
   };
   return flags;
 }
@@ -40,6 +40,7 @@ const Verb* FindVerb(const std::string& name) {
 std::string FlagsHelp(const std::vector<Flag>& flags) {
   std::vector<std::vector<std::string>> rows;
   for (const Flag& flag : flags) {
+    if (flag.help.empty()) continue;
     const char* dashes = flag.name.size() == 1 ? "-" : "--";
     rows.push_back(
         {absl::StrCat("  ", dashes, flag.name, flag.value.empty() ? "" : " ", flag.value),
@@ -221,7 +222,7 @@ const std::vector<Verb>& Verbs() {
        "Starts a coordinator and workers, submits each job, shows its progress and what it came "
        "to, and ends them again.\n"
        "Several jobs end with a table that compares them. Ctrl-C cancels the running job.",
-       {{"workers", "N", "Worker processes [as many as cores, and as the jobs can use]"},
+       {{"workers", "N", "Worker processes [as many as GPUs, else cores, and as the jobs can use]"},
         kDevice,
         {"data-dir", "FOLDER",
          "Keep the coordinator's data and the logs there [a temporary folder]"}},
@@ -233,7 +234,8 @@ const std::vector<Verb>& Verbs() {
        "Starts a coordinator and workers on this machine and stays until Ctrl-C",
        "Prints the coordinator's address. A later start with the same folder goes on with its "
        "jobs.",
-       {{"workers", "N", "Worker processes; 0: workers come from elsewhere [the number of cores]"},
+       {{"workers", "N",
+         "Worker processes; 0: workers come from elsewhere [the number of GPUs, else of cores]"},
         kDevice,
         {"data-dir", "FOLDER",
          "The coordinator's data and the logs [$XDG_STATE_HOME/evograd or ~/.local/state/evograd]"},

@@ -63,8 +63,9 @@ std::string EstimatorSettings(const v1::Estimator& estimator) {
 }
 
 std::string ErrorText(const v1::JobError& error) {
-  return absl::StrCat(error.message(),
-                      error.worker().empty() ? "" : absl::StrCat(" (on ", error.worker(), ")"));
+  return absl::StrCat(error.message(), error.worker().empty()
+                                           ? ""
+                                           : absl::StrCat(" (on ", ShortName(error.worker()), ")"));
 }
 
 std::string StateAndReason(const v1::Job& job, const std::string& state) {

@@ -50,7 +50,7 @@ TEST(JobReportTest, SaysWhatTheJobCameTo) {
 
 TEST(JobReportTest, FailuresNameTheWorker) {
   const v1::Job job = Parse(R"(name: 'jobs/x' state: FAILED recoveries: 2 restarts: 1
-                               error { message: 'loss is NaN at step 3' worker: 'w1' } spec { steps: 9 max_restarts: 10 })");
+                               error { message: 'loss is NaN at step 3' worker: 'workers/w1' } spec { steps: 9 max_restarts: 10 })");
   const std::string report = JobReport(job, "FAILED");
   EXPECT_THAT(report, HasSubstr("loss is NaN at step 3 (on w1)"));
   EXPECT_THAT(report, HasSubstr("2 recoveries, 1 restarts from a checkpoint (at most 10)"));

@@ -27,17 +27,18 @@ namespace {
 // What a cancelled job's workers need to see it.
 constexpr absl::Duration kCancelPatience = absl::Seconds(15);
 
-// As many workers as there are cores for, and no more than any of the jobs takes.
-int64_t DefaultWorkers(const std::vector<CheckedFile>& files) {
+// As many workers as there are GPUs, else cores, for, and no more than any of the jobs takes.
+int64_t DefaultWorkers(const std::vector<CheckedFile>& files, const std::string& device) {
   int64_t useful = 1, threads = 1, needed = 1;
   for (const CheckedFile& checked : files) {
     useful = std::max<int64_t>(useful, checked.resolved.max_workers());
     threads = std::max<int64_t>(threads, checked.resolved.threads());
     needed = std::max<int64_t>(needed, checked.resolved.min_workers());
   }
+  const int64_t gpus = device == "auto" ? CountGpus() : 0;
   const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
-  return std::min<int64_t>(limits::kMaxLocalWorkers,
-                           std::max(needed, std::min(useful, cores / threads)));
+  const int64_t places = gpus > 0 ? gpus : std::max<int64_t>(1, cores / threads);
+  return std::min<int64_t>(limits::kMaxLocalWorkers, std::max(needed, std::min(useful, places)));
 }
 
 absl::Status CheckWorkers(const std::vector<CheckedFile>& files, int64_t workers) {
@@ -177,14 +178,15 @@ class Runner {
 int RunVerb(Session* session) {
   auto files = ReadAndCheck(session->arguments.operands());
   if (!files.ok()) return session->Fail(files.status());
-  const auto workers =
-      session->arguments.GetInt("workers", DefaultWorkers(*files), 1, limits::kMaxLocalWorkers);
+  const std::string device = session->arguments.Get("device", "auto");
+  const auto workers = session->arguments.GetInt("workers", DefaultWorkers(*files, device), 1,
+                                                 limits::kMaxLocalWorkers);
   if (!workers.ok()) return session->Fail(workers.status());
   const absl::Status enough = CheckWorkers(*files, *workers);
   if (!enough.ok()) return session->Fail(enough);
   ClusterOptions options;
   options.workers = static_cast<int>(*workers);
-  options.device = session->arguments.Get("device", "auto");
+  options.device = device;
   options.data_dir = session->arguments.Get("data-dir", "");
   return Runner(session, *std::move(files)).Run(options);
 }

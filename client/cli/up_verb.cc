@@ -94,14 +94,16 @@ absl::Status ComputeHypergradient(const v1::JobSpec& spec, const std::string& de
 }  // namespace
 
 int UpVerb(Session* session) {
-  const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
+  const std::string device = session->arguments.Get("device", "auto");
+  const int64_t gpus = device == "auto" ? CountGpus() : 0;
+  const int64_t places = gpus > 0 ? gpus : std::max(1u, std::thread::hardware_concurrency());
   const auto workers = session->arguments.GetInt(
-      "workers", std::min<int64_t>(cores, limits::kMaxLocalWorkers), 0, limits::kMaxLocalWorkers);
+      "workers", std::min<int64_t>(places, limits::kMaxLocalWorkers), 0, limits::kMaxLocalWorkers);
   if (!workers.ok()) return session->Fail(workers.status());
   Ending ending;
   ClusterOptions options;
   options.workers = static_cast<int>(*workers);
-  options.device = session->arguments.Get("device", "auto");
+  options.device = device;
   options.data_dir = session->arguments.Get("data-dir", DefaultDataDir());
   options.listen = session->arguments.Get("listen", "127.0.0.1:7070");
   options.on_notice = [&](const std::string& notice) { session->terminal->Say(notice); };

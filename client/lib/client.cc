@@ -31,7 +31,7 @@ constexpr char kServiceConfig[] = R"({
       {"service": "evograd.v1.JobService", "method": "ListCheckpoints"}
     ],
     "retryPolicy": {
-      "maxAttempts": 5, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
+      "maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
       "retryableStatusCodes": ["UNAVAILABLE"]
     }
   }]

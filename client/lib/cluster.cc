@@ -17,8 +17,10 @@
 
 #include "absl/memory/memory.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "common/limits.h"
@@ -86,6 +88,17 @@ absl::StatusOr<std::string> FindProgram(const std::string& name) {
       "PROGRAM_NOT_FOUND", {{"program", name}});
 }
 
+int CountGpus() {
+  int devices = 0;
+  std::error_code error;
+  while (std::filesystem::exists(absl::StrCat("/dev/nvidia", devices), error)) ++devices;
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  if (visible == nullptr || devices == 0) return devices;
+  const std::vector<std::string> names = absl::StrSplit(visible, ',', absl::SkipWhitespace());
+  if (!names.empty() && names[0] == "-1") return 0;
+  return static_cast<int>(names.size());
+}
+
 Cluster::Cluster(ClusterOptions options) : options_(std::move(options)) {}
 
 Cluster::~Cluster() { Stop(); }
@@ -97,9 +110,12 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(ClusterOptions options) 
   EVOGRAD_RETURN_IF_ERROR(cluster->MakeFolders());
   EVOGRAD_RETURN_IF_ERROR(cluster->StartCoordinator(cluster->options_.listen));
   EVOGRAD_RETURN_IF_ERROR(cluster->WaitForAddress());
+  if (cluster->options_.device == "auto" && CountGpus() >= cluster->options_.workers) {
+    cluster->gpus_ = cluster->options_.workers;
+  }
   for (int i = 0; i < cluster->options_.workers; ++i) {
     Program worker;
-    EVOGRAD_RETURN_IF_ERROR(cluster->StartWorker(&worker));
+    EVOGRAD_RETURN_IF_ERROR(cluster->StartWorker(i, &worker));
     cluster->programs_.push_back(std::move(worker));
   }
   cluster->stop_fd_ = eventfd(0, EFD_CLOEXEC);
@@ -172,13 +188,17 @@ absl::Status Cluster::WaitForAddress() {
   }
 }
 
-absl::Status Cluster::StartWorker(Program* program) {
+absl::Status Cluster::StartWorker(int index, Program* program) {
   // A name of its own for each process: the coordinator may not have seen the end of the one
   // before.
   program->name = absl::StrCat("local-", next_worker_++);
+  std::string device = options_.device;
+  if (device == "auto") device = index < gpus_ ? absl::StrCat("cuda:", index) : "cpu";
   std::vector<std::string> command = {worker_path_, "--coordinator=" + address_,
-                                      "--worker_id=" + program->name};
-  if (options_.device != "auto") command.push_back("--device=" + options_.device);
+                                      "--worker_id=" + program->name, "--device=" + device};
+  // Where nobody else can join, workers need not know what this host is called.
+  if (absl::StartsWith(options_.listen, "127.0.0.1:"))
+    command.push_back("--interface_address=127.0.0.1");
   EVOGRAD_ASSIGN_OR_RETURN(program->process, ChildProcess::Start(command, LogPath(*program)));
   return absl::OkStatus();
 }
@@ -198,7 +218,7 @@ absl::Status Cluster::Revive(Program* program) {
     EVOGRAD_RETURN_IF_ERROR(StartCoordinator(
         absl::StrCat(SplitAddress(options_.listen).first, ":", SplitAddress(address_).second)));
   } else {
-    EVOGRAD_RETURN_IF_ERROR(StartWorker(program));
+    EVOGRAD_RETURN_IF_ERROR(StartWorker(static_cast<int>(program - &programs_[1]), program));
   }
   if (options_.on_notice) {
     const bool renamed = old_name != program->name;

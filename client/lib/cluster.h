@@ -28,7 +28,7 @@ namespace evograd {
 
 struct ClusterOptions {
   int workers = 1;
-  // Of every worker; "auto": the worker chooses.
+  // Of every worker; "auto": a GPU each where there are enough of them, else the CPU for all.
   std::string device = "auto";
   // Where the coordinator keeps its data, and the programs' logs (in `logs/`). Empty: a new
   // temporary folder, which Stop removes.
@@ -42,6 +42,9 @@ struct ClusterOptions {
 
 // The path of one of the service's programs. NOT_FOUND: the message says where it was looked for.
 absl::StatusOr<std::string> FindProgram(const std::string& name);
+
+// GPUs that programs of this user see: those of the driver, or what CUDA_VISIBLE_DEVICES names.
+int CountGpus();
 
 class Cluster {
  public:
@@ -73,7 +76,8 @@ class Cluster {
   absl::Status MakeFolders();
   absl::Status StartCoordinator(const std::string& listen);
   absl::Status WaitForAddress();
-  absl::Status StartWorker(Program* program);
+  // `index` from 0 says which GPU it may have.
+  absl::Status StartWorker(int index, Program* program);
   std::string LogPath(const Program& program) const;
   // The monitor thread: waits for ends until stopped.
   void Monitor();
@@ -90,6 +94,7 @@ class Cluster {
   // Of the starting thread before Monitor runs and after it was joined, of the monitor in between.
   // The coordinator is the first.
   std::vector<Program> programs_;
+  int gpus_ = 0;  // one per worker, or none used
   int next_worker_ = 1;
   int restarts_ = 0;
 

@@ -94,6 +94,27 @@ TEST_F(ClusterTest, StartsAndStopsPrograms) {
   EXPECT_TRUE(std::filesystem::exists(options_.data_dir));
 }
 
+TEST_F(ClusterTest, WorkersAreToldWhereAndOnWhatToCompute) {
+  Install("coordinator", kGoodCoordinator);
+  Install("worker", "echo \"$@\"; exit 3");
+  options_.device = "cpu";
+  const auto cluster = Cluster::Start(options_);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  failed_.WaitForNotification();
+  EXPECT_THAT(std::string(failure_.message()),
+              HasSubstr("--coordinator=127.0.0.1:4711 --worker_id=local-1 --device=cpu "
+                        "--interface_address=127.0.0.1"));
+}
+
+TEST(CountGpusTest, TheEnvironmentCanHideThem) {
+  setenv("CUDA_VISIBLE_DEVICES", "-1", 1);
+  EXPECT_EQ(CountGpus(), 0);
+  setenv("CUDA_VISIBLE_DEVICES", "", 1);
+  EXPECT_EQ(CountGpus(), 0);
+  unsetenv("CUDA_VISIBLE_DEVICES");
+  EXPECT_EQ(CountGpus() > 0, std::filesystem::exists("/dev/nvidia0"));
+}
+
 TEST_F(ClusterTest, ATemporaryFolderGoesUnlessKept) {
   Install("coordinator", kGoodCoordinator);
   Install("worker", kGoodWorker);
