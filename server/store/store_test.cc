@@ -85,7 +85,7 @@ class StoreTest : public ::testing::Test {
     }
   }
 
-  testing::TempDir dir_;
+  testing::TempDir dir_{testing::TempDir::kMemory};
 };
 
 TEST_F(StoreTest, WhatWasCommittedIsLoaded) {

@@ -2,6 +2,8 @@
 #ifndef EVOGRAD_SERVER_STORE_TESTING_TEMP_DIR_H_
 #define EVOGRAD_SERVER_STORE_TESTING_TEMP_DIR_H_
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -10,9 +12,14 @@ namespace evograd::testing {
 
 class TempDir {
  public:
-  TempDir() {
+  // In memory where that is possible: for tests that write much and are not about the disk.
+  enum Place { kDisk, kMemory };
+
+  explicit TempDir(Place place = kDisk) {
     const char* base = std::getenv("TEST_TMPDIR");
-    std::string path = std::string(base == nullptr ? "/tmp" : base) + "/evograd_XXXXXX";
+    std::string parent = base == nullptr ? "/tmp" : base;
+    if (place == kMemory && access("/dev/shm", W_OK) == 0) parent = "/dev/shm";
+    std::string path = parent + "/evograd_XXXXXX";
     if (mkdtemp(path.data()) == nullptr) std::abort();
     path_ = path;
   }
