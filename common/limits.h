@@ -131,6 +131,7 @@ inline constexpr int kMaxLocalWorkers = 256;
 
 // The loop's inbox: past it, callers are told RESOURCE_EXHAUSTED.
 inline constexpr int kMaxLoopInbox = 10'000;
+inline constexpr int64_t kMaxLoopInboxBytes = int64_t{512} << 20;
 // Inputs that share one transaction.
 inline constexpr int kMaxLoopBatch = 256;
 // Events per WatchJobResponse; a job of many steps is read in pages.
