@@ -74,8 +74,9 @@ std::string VerbHelp(const Verb& verb) {
 }
 
 std::string JobFileHelp() {
-  return R"(A job file is YAML or JSON; its fields are those of JobSpec in proto/evograd/v1/job.proto, where each
-has its meaning and default, and `name`, the job's name. The least that a job needs:
+  return R"(A job file is YAML or JSON. Its fields are `name`, the job's name, and those of JobSpec in
+proto/evograd/v1/job.proto, which says what each means and what its default is. The least that a
+job needs:
 
   problem:
     toy1d: {}

@@ -53,7 +53,8 @@ TEST(FormatTest, YamlIsAJobFile) {
   v1::JobSpec spec;
   ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
       R"(problem { rotation { data_dir: "/a \"b\" \303\244" angle_degrees: 0.1 } } steps: 7
-         seed: 18446744073709551615 display_name: "7" estimator { kind: EVOGRAD_ANTITHETIC sigma: 0.3333333333333333 })",
+         seed: 18446744073709551615 display_name: "7"
+         estimator { kind: EVOGRAD_ANTITHETIC sigma: 0.3333333333333333 })",
       &spec));
   Resolve(&spec);
   const std::string yaml = ToYaml(spec, 0);

@@ -19,15 +19,18 @@ v1::Job Parse(const std::string& text) {
 
 v1::Job Rotation() {
   return Parse(R"(
-    name: 'jobs/turn' state: SUCCEEDED reason: 'all steps are done' committed_steps: 500 seconds_per_step: 0.125
-    create_time { seconds: 1000 } start_time { seconds: 1001 } end_time { seconds: 1063 nanos: 500000000 }
+    name: 'jobs/turn' state: SUCCEEDED reason: 'all steps are done'
+    committed_steps: 500 seconds_per_step: 0.125
+    create_time { seconds: 1000 } start_time { seconds: 1001 }
+    end_time { seconds: 1063 nanos: 500000000 }
     spec { problem { rotation {} } steps: 500 max_restarts: 10
            estimator { kind: EVOGRAD_SHARED population: 4 sigma: 0.001 tau: 0.05 } }
     last_step { step: 499 train_loss: 0.5 validation_loss: 0.25 weights_entropy: 1.3862943611198906
                 hyperparameters: 0.5235987755982988 }
     hyperparameter_names: 'angle'
     last_evaluation { step: 500 metrics { key: 'accuracy_rotated' value: 0.87125 }
-                      metrics { key: 'angle_degrees' value: 28.934 } metrics { key: 'true_angle_degrees' value: 30 } }
+                      metrics { key: 'angle_degrees' value: 28.934 }
+                      metrics { key: 'true_angle_degrees' value: 30 } }
     parameters_sha256: '0123456789abcdef0123')");
 }
 
@@ -50,7 +53,8 @@ TEST(JobReportTest, SaysWhatTheJobCameTo) {
 
 TEST(JobReportTest, FailuresNameTheWorker) {
   const v1::Job job = Parse(R"(name: 'jobs/x' state: FAILED recoveries: 2 restarts: 1
-                               error { message: 'loss is NaN at step 3' worker: 'workers/w1' } spec { steps: 9 max_restarts: 10 })");
+                               error { message: 'loss is NaN at step 3' worker: 'workers/w1' }
+                               spec { steps: 9 max_restarts: 10 })");
   const std::string report = JobReport(job, "FAILED");
   EXPECT_THAT(report, HasSubstr("loss is NaN at step 3 (on w1)"));
   EXPECT_THAT(report, HasSubstr("2 recoveries, 1 restarts from a checkpoint (at most 10)"));

@@ -138,6 +138,10 @@ absl::Status Cluster::MakeFolders() {
     temporary_ = true;
   } else {
     data_dir_ = std::filesystem::absolute(options_.data_dir, error);
+    // Jobs and checkpoints are their owner's alone.
+    if (std::filesystem::create_directories(data_dir_, error)) {
+      std::filesystem::permissions(data_dir_, std::filesystem::perms::owner_all, error);
+    }
   }
   std::filesystem::create_directories(log_dir(), error);
   if (!error) return absl::OkStatus();

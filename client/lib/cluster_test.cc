@@ -28,7 +28,7 @@ constexpr char kGoodCoordinator[] = R"(
 for word in "$@"; do case $word in
   --data_dir=*) dir=${word#*=};; --port_file=*) port=${word#*=};; --listen=*) listen=${word#*=};;
 esac; done
-echo "$$" > "$dir/coordinator.pid"; echo "$listen" >> "$dir/listened"; echo "${listen%:*}:4711" > "$port"
+echo "$$" > "$dir/coordinator.pid"; echo "${listen%:*}:4711" > "$port"
 exec tail -f /dev/null
 )";
 constexpr char kGoodWorker[] = "echo \"$@\"; exec tail -f /dev/null";
