@@ -174,12 +174,12 @@ absl::StatusOr<Snapshot> Store::Load() {
                     {row.Int(0), static_cast<v1::DeviceKind>(row.Int(1)), std::move(job)});
                 return absl::OkStatus();
               }));
-  EVOGRAD_RETURN_IF_ERROR(
-      ForEach(database, "SELECT request_id, digest, uid FROM requests JOIN jobs ON requests.job = ordinal",
-              [&](const Statement& row) {
-                snapshot.requests.push_back({row.Bytes(0), row.Bytes(1), row.Bytes(2)});
-                return absl::OkStatus();
-              }));
+  EVOGRAD_RETURN_IF_ERROR(ForEach(
+      database, "SELECT request_id, digest, uid FROM requests JOIN jobs ON requests.job = ordinal",
+      [&](const Statement& row) {
+        snapshot.requests.push_back({row.Bytes(0), row.Bytes(1), row.Bytes(2)});
+        return absl::OkStatus();
+      }));
   EVOGRAD_RETURN_IF_ERROR(ForEach(database,
                                   "SELECT uid, encoded FROM hyper_states JOIN jobs ON "
                                   "hyper_states.job = ordinal WHERE NOT ended",

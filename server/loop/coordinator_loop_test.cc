@@ -1,0 +1,193 @@
+// Goal: what leaves the loop is durable, many inputs share a transaction, and a full inbox, a
+// stopped loop and a failed write are told to whoever waits. Method: a real loop on a real store;
+// threads call it and wait for answers; a write fails because its table is gone.
+
+#include "server/loop/coordinator_loop.h"
+
+#include <future>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/limits.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/core/testing/world.h"
+#include "server/store/testing/temp_dir.h"
+
+namespace evograd {
+namespace {
+
+using ::testing::HasSubstr;
+
+class RecordingSink : public WorkerSink {
+ public:
+  void Send(v1::CoordinatorMessage message) override {
+    if (message.has_welcome()) welcomed.set_value(message.welcome());
+  }
+  void Close(const absl::Status& status) override { closed.set_value(status); }
+
+  std::promise<v1::Welcome> welcomed;
+  std::promise<absl::Status> closed;
+};
+
+class CoordinatorLoopTest : public ::testing::Test {
+ protected:
+  void Start() {
+    loop_.reset();
+    auto loop = CoordinatorLoop::Start(Store::Open(path()).value(), options_);
+    ASSERT_TRUE(loop.ok()) << loop.status();
+    loop_ = *std::move(loop);
+  }
+
+  std::string path() const { return dir_.path() + "/store.sqlite"; }
+
+  template <typename In>
+  absl::StatusOr<Answer> Call(In input) {
+    auto promise = std::make_shared<std::promise<absl::StatusOr<Answer>>>();
+    auto future = promise->get_future();
+    loop_->Call(std::move(input), [promise](absl::StatusOr<Answer> answer) {
+      promise->set_value(std::move(answer));
+    });
+    return future.get();
+  }
+
+  absl::StatusOr<Answer> Create(const std::string& id) {
+    return Call(CreateJobInput{{}, testing::ToyRequest(id, 5, 1, 1), "uid-" + id, "fresh"});
+  }
+
+  testing::TempDir dir_;
+  CoordinatorLoop::Options options_;
+  std::unique_ptr<CoordinatorLoop> loop_;
+};
+
+TEST_F(CoordinatorLoopTest, AnsweredMeansDurable) {
+  Start();
+  ASSERT_TRUE(Create("job1").ok());
+  // Not closed, not stopped: another reader of the same file sees the job.
+  EXPECT_EQ(Store::Open(path()).value()->Load()->jobs.size(), 1);
+  Start();
+  GetJobInput get;
+  get.request.set_name("jobs/job1");
+  EXPECT_TRUE(Call(get).ok());
+  get.request.set_name("jobs/job2");
+  EXPECT_EQ(Call(get).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(CoordinatorLoopTest, ManyThreadsAreAnsweredOnceEach) {
+  Start();
+  constexpr int kThreads = 8, kCalls = 50;
+  std::atomic<int> made{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kCalls; ++i) made += Create(absl::StrCat("job-", t, "-", i)).ok();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(made, kThreads * kCalls);
+  loop_->Stop();
+  EXPECT_EQ(Store::Open(path()).value()->Load()->jobs.size(), kThreads * kCalls);
+}
+
+TEST_F(CoordinatorLoopTest, JobChangesAreToldAfterTheyAreDurable) {
+  std::promise<bool> ended;
+  std::atomic<int> changes{0};
+  options_.on_job_changed = [&](const std::string& uid, bool is_ended) {
+    EXPECT_EQ(uid, "uid-job1");
+    ++changes;
+    if (is_ended) ended.set_value(true);
+  };
+  Start();
+  ASSERT_TRUE(Create("job1").ok());
+  CancelJobInput cancel;
+  cancel.request.set_name("jobs/job1");
+  ASSERT_TRUE(Call(cancel).ok());
+  EXPECT_TRUE(ended.get_future().get());
+  loop_->Stop();
+  EXPECT_EQ(changes, 2);
+}
+
+TEST_F(CoordinatorLoopTest, WorkersAreWelcomedAndTheSilentOnesClosed) {
+  Start();
+  v1::Hello hello;
+  hello.set_protocol_version(1);
+  hello.set_worker_id("w1");
+  hello.set_device_kind(v1::CPU);
+  auto sink = std::make_shared<RecordingSink>();
+  const ConnectionId connection = loop_->Connect(hello, sink);
+  EXPECT_EQ(sink->welcomed.get_future().get().incarnation(), 1);
+  std::promise<void> taken;
+  v1::WorkerMessage heartbeat;
+  heartbeat.mutable_heartbeat();
+  loop_->FromWorker(connection, heartbeat, [&] { taken.set_value(); });
+  taken.get_future().wait();
+  // A second worker of the same id, from another process.
+  hello.set_process_id(2);
+  auto other = std::make_shared<RecordingSink>();
+  loop_->Connect(hello, other);
+  EXPECT_EQ(other->closed.get_future().get().code(), absl::StatusCode::kAlreadyExists);
+  // Nothing more comes from the first: it is closed by the clock alone.
+  EXPECT_THAT(std::string(sink->closed.get_future().get().message()), HasSubstr("no heartbeat"));
+}
+
+TEST_F(CoordinatorLoopTest, AStoppedLoopSaysSo) {
+  Start();
+  ASSERT_TRUE(Create("job1").ok());
+  loop_->Stop();
+  EXPECT_EQ(Create("job2").status().code(), absl::StatusCode::kUnavailable);
+  auto sink = std::make_shared<RecordingSink>();
+  loop_->Connect(v1::Hello(), sink);
+  EXPECT_EQ(sink->closed.get_future().get().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(CoordinatorLoopTest, AFullInboxRefuses) {
+  std::promise<void> blocked, release;
+  std::shared_future<void> released = release.get_future().share();
+  std::atomic<bool> first{true};
+  options_.on_job_changed = [&](const std::string&, bool) {
+    if (!first.exchange(false)) return;
+    blocked.set_value();
+    released.wait();
+  };
+  Start();
+  loop_->Call(CreateJobInput{{}, testing::ToyRequest("job1", 5, 1, 1), "uid", "fresh"},
+              [](absl::StatusOr<Answer>) {});
+  blocked.get_future().wait();
+  // The loop stands still, so its inbox fills.
+  std::atomic<int> refused{0}, answered{0};
+  GetJobInput get;
+  get.request.set_name("jobs/job1");
+  for (int i = 0; i < limits::kMaxLoopInbox + 5; ++i) {
+    loop_->Call(get, [&](absl::StatusOr<Answer> answer) {
+      ++(answer.ok() ? answered : refused);
+      if (!answer.ok()) {
+        EXPECT_EQ(answer.status().code(), absl::StatusCode::kResourceExhausted);
+      }
+    });
+  }
+  EXPECT_EQ(refused, 5);
+  release.set_value();
+  loop_->Stop();
+  EXPECT_EQ(answered, limits::kMaxLoopInbox);
+}
+
+TEST_F(CoordinatorLoopTest, AFailedWriteEndsTheLoopAndLosesNothingAnswered) {
+  std::promise<absl::Status> failure;
+  options_.on_failure = [&](const absl::Status& status) { failure.set_value(status); };
+  Start();
+  ASSERT_TRUE(Create("job1").ok());
+  {
+    // Another connection takes the table that the next commit needs.
+    auto database = Database::Open(path(), Database::kReadWrite).value();
+    ASSERT_TRUE(database->Execute("DROP TABLE requests; DROP TABLE events").ok());
+  }
+  EXPECT_EQ(Create("job2").status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(failure.get_future().get().message()),
+              HasSubstr("cannot write its data directory"));
+  EXPECT_EQ(Create("job3").status().code(), absl::StatusCode::kUnavailable);
+}
+
+}  // namespace
+}  // namespace evograd
