@@ -86,7 +86,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const v1::JobSpec& spec,
                                                    const CancelFlag& cancelled);
 
 // One meta-step of `spec` from its initial state, in full, to a safetensors file; see
-// docs/problems.md for the names.
+// worker/engine/hypergradient_dump.h for the names.
 absl::Status WriteHypergradient(const v1::JobSpec& spec, const EngineOptions& options,
                                 const std::string& path);
 

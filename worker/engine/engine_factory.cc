@@ -3,23 +3,40 @@
 
 #include "common/status_macros.h"
 #include "worker/engine/engine.h"
+#include "worker/engine/hypergradient_dump.h"
 #include "worker/engine/training_engine.h"
 #include "worker/problems/registry.h"
 
 namespace evograd {
 
-absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const v1::JobSpec& spec,
-                                                   const std::string& job_uid,
-                                                   const EngineOptions& options,
-                                                   const CancelFlag& cancelled) {
+namespace {
+
+absl::StatusOr<std::unique_ptr<TrainingEngine>> MakeTrainingEngine(const v1::JobSpec& spec,
+                                                                   const std::string& job_uid,
+                                                                   const EngineOptions& options,
+                                                                   const CancelFlag& cancelled) {
   // Without it cuBLAS's results depend on what else runs; read when the library starts.
   if (options.device != "cpu") setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<Problem> problem,
                            MakeProblem(spec, options.device, cancelled));
-  EVOGRAD_ASSIGN_OR_RETURN(
-      std::unique_ptr<Engine> engine,
-      TrainingEngine::Create(spec, job_uid, options, std::move(problem), cancelled));
-  return engine;
+  return TrainingEngine::Create(spec, job_uid, options, std::move(problem), cancelled);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const v1::JobSpec& spec,
+                                                   const std::string& job_uid,
+                                                   const EngineOptions& options,
+                                                   const CancelFlag& cancelled) {
+  return MakeTrainingEngine(spec, job_uid, options, cancelled);
+}
+
+absl::Status WriteHypergradient(const v1::JobSpec& spec, const EngineOptions& options,
+                                const std::string& path) {
+  const CancelFlag never{false};
+  EVOGRAD_ASSIGN_OR_RETURN(const std::unique_ptr<TrainingEngine> engine,
+                           MakeTrainingEngine(spec, /*job_uid=*/"", options, never));
+  return DumpHypergradient(*engine, path);
 }
 
 }  // namespace evograd

@@ -54,8 +54,16 @@ void SafetensorsWriter::AddDoubles(const std::string& name, const std::vector<in
                         values.size() * sizeof(double)));
 }
 
+void SafetensorsWriter::AddText(const std::string& key, const std::string& text) {
+  absl::StrAppend(&texts_, texts_.empty() ? "" : ",", Quoted(key), ":", Quoted(text));
+}
+
 std::string SafetensorsWriter::Serialise() const {
-  std::string header = absl::StrCat("{", entries_, "}");
+  std::string header = "{";
+  if (!texts_.empty()) {
+    absl::StrAppend(&header, "\"__metadata__\":{", texts_, "}", entries_.empty() ? "" : ",");
+  }
+  absl::StrAppend(&header, entries_, "}");
   Pad(&header, ' ');
   const uint64_t length = header.size();
   std::string file(reinterpret_cast<const char*>(&length), sizeof length);

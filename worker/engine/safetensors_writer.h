@@ -29,12 +29,17 @@ class SafetensorsWriter {
   void AddDoubles(const std::string& name, const std::vector<int64_t>& shape,
                   const std::vector<double>& values);
 
+  // Text that goes with the tensors; a key is added once.
+  void AddText(const std::string& key, const std::string& text);
+
   // The whole file.
   std::string Serialise() const;
   absl::Status Write(const std::string& path) const;
 
  private:
-  std::string entries_;  // of the header, comma-separated
+  // Of the header, comma-separated.
+  std::string entries_;
+  std::string texts_;
   std::string data_;
 };
 

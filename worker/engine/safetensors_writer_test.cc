@@ -26,6 +26,7 @@ TEST(SafetensorsWriterTest, WritesHeaderThenBytes) {
   SafetensorsWriter writer;
   writer.Add("a\"b", "U8", {3}, "xyz");
   writer.AddDoubles("lambda", {2, 1}, {0.5, -2});
+  writer.AddText("note", "two\nlines");
   const std::string path = testing::TempDir() + "/good.safetensors";
   ASSERT_TRUE(writer.Write(path).ok());
   const std::string file = Read(path);
