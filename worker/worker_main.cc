@@ -49,8 +49,8 @@ ABSL_FLAG(int, parent_death_signal, 0,
 ABSL_FLAG(std::string, hypergradient_of, "",
           "A file with a serialised, resolved evograd.v1.JobSpec: compute one meta-step of it.");
 ABSL_FLAG(std::string, out, "", "Where --hypergradient_of writes its safetensors file.");
-// For tests: pretends to be another version.
-ABSL_FLAG(int, protocol_version, evograd::limits::kProtocolVersion, "");
+// Pretends to be of another version.
+ABSL_FLAG(int, protocol_version, evograd::limits::kProtocolVersion, "For tests.");
 
 namespace evograd {
 namespace {
