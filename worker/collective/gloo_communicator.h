@@ -4,6 +4,8 @@
 // dies while a large message is under way is noticed at once; a timeout on one rank does not look
 // like its death to the others; ranks that call different collectives time out rather than corrupt
 // each other.
+// After an error destroy it soon: until then Gloo's thread may be busy with a message that nobody
+// takes.
 //
 // The connections are neither encrypted nor authenticated beyond a secret that the ranks share
 // through the rendezvous: the network between workers must be private.
