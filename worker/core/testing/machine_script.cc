@@ -141,7 +141,7 @@ std::string MachineScript::Empty(absl::Status status) {
 }
 
 std::string MachineScript::Done(int64_t phases, const std::vector<int64_t>& steps,
-                                absl::Status status = absl::OkStatus()) {
+                                absl::Status status) {
   EngineOutcome outcome;
   outcome.status = status;
   outcome.has_state = true;
