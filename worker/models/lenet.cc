@@ -36,10 +36,10 @@ void LeNet::Initialise(uint64_t seed) {
   const at::NoGradGuard no_grad;
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
   for (const auto& layer : named_children()) {
-    const at::Tensor& weight = layer.value()->named_parameters()["weight"];
+    const at::Tensor weight = layer.value()->named_parameters()["weight"];
     const double bound = 1 / std::sqrt(static_cast<double>(weight[0].numel()));
     for (const char* name : {"weight", "bias"}) {
-      const at::Tensor& target = layer.value()->named_parameters()[name];
+      const at::Tensor target = layer.value()->named_parameters()[name];
       at::Tensor values = at::empty(target.sizes(), at::kDouble);
       target.copy_(values.uniform_(-bound, bound, generator));
     }
