@@ -111,6 +111,8 @@ inline constexpr int kMaxPageBytes = 2 << 20;
 inline constexpr int kKeptCheckpoints = 2;
 // Each holds a file and a thread of the server.
 inline constexpr int kMaxConcurrentTransfers = 16;
+// gRPC's own for synchronous calls: the transfers, and a few to refuse more of them.
+inline constexpr int kMaxServerThreads = 64;
 // What waits to be sent to one worker; a worker that reads nothing for so long is cut off. A group
 // of kMaxWorkersPerJob may exchange a few addresses each before a member reads.
 inline constexpr int kMaxOutgoingMessages = 8192;
