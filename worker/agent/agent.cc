@@ -101,7 +101,6 @@ void Agent::Perform(RunEngine& action) {
 void Agent::Perform(StopEngine&) {
   runner_.Stop();
   download_.Stop();
-  outbox_.Wake();
 }
 
 void Agent::Perform(OpenRendezvous& action) { rendezvous_.Open(action.generation); }
@@ -128,10 +127,6 @@ void Agent::EngineLoop() {
       mutex_.Await(absl::Condition(&due));
       if (exit_) break;
       task = *std::exchange(task_, std::nullopt);
-    }
-    // Steps that are computed again need no acknowledgement: only the stream holds them back.
-    if (task.task == EngineTask::kStep) {
-      outbox_.WaitForRoom([this] { return runner_.stopped(); });
     }
     Dispatch(runner_.Run(task));
   }
@@ -219,7 +214,6 @@ void Agent::Stop() {
     runner_.Stop();
   }
   download_.Stop();
-  outbox_.Wake();
   uploader_->Stop();
 }
 

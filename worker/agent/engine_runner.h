@@ -40,7 +40,6 @@ class EngineRunner {
   // The task that runs ends soon; so do those to come before Rearm.
   void Stop();
   void Rearm() { cancelled_ = false; }
-  bool stopped() const { return cancelled_; }
 
   // The bytes of the last kSerialise, once; null where there are none.
   std::shared_ptr<const std::string> TakeState() { return std::move(state_); }

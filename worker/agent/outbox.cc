@@ -49,23 +49,12 @@ bool Outbox::Take(v1::WorkerMessage* message) {
   }
   *message = std::move(messages_.front());
   messages_.pop_front();
-  if (messages_.size() == capacity_ / 2) changed_.SignalAll();
   return true;
 }
 
 bool Outbox::overflowed() const {
   absl::MutexLock lock(&mutex_);
   return overflowed_;
-}
-
-void Outbox::WaitForRoom(const std::function<bool()>& stop) {
-  absl::MutexLock lock(&mutex_);
-  while (open_ && messages_.size() > capacity_ / 2 && !stop()) changed_.Wait(&mutex_);
-}
-
-void Outbox::Wake() {
-  absl::MutexLock lock(&mutex_);
-  changed_.SignalAll();
 }
 
 }  // namespace evograd::agent

@@ -7,7 +7,6 @@
 
 #include <cstddef>
 #include <deque>
-#include <functional>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -34,11 +33,6 @@ class Outbox {
   bool Take(v1::WorkerMessage* message);
   // Whether it was closed because it was full.
   bool overflowed() const;
-
-  // Waits until it is at most half full, or closed, or `stop` holds. Call Wake() after anything
-  // changed that `stop` reads.
-  void WaitForRoom(const std::function<bool()>& stop);
-  void Wake();
 
  private:
   const size_t capacity_;

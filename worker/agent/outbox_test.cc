@@ -4,7 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <thread>
 
 namespace evograd::agent {
@@ -66,33 +65,6 @@ TEST(OutboxTest, CloseEndsAWaitingTake) {
   std::thread taker([&] { EXPECT_EQ(TakeJob(&outbox), "closed"); });
   outbox.Close();
   taker.join();
-}
-
-TEST(OutboxTest, RoomIsWaitedForUntilHalfIsTaken) {
-  Outbox outbox(4);
-  outbox.Open();
-  for (const char* job : {"a", "b", "c"}) outbox.Push(Message(job));
-  std::atomic<bool> has_room{false};
-  std::thread waiter([&] {
-    outbox.WaitForRoom([] { return false; });
-    has_room = true;
-  });
-  EXPECT_FALSE(has_room);
-  EXPECT_EQ(TakeJob(&outbox), "a");
-  waiter.join();
-  EXPECT_TRUE(has_room);
-}
-
-TEST(OutboxTest, AWaitForRoomCanBeStopped) {
-  Outbox outbox(1);
-  outbox.Open();
-  outbox.Push(Message("a"));
-  std::atomic<bool> stop{false};
-  std::thread waiter([&] { outbox.WaitForRoom([&] { return stop.load(); }); });
-  stop = true;
-  outbox.Wake();
-  waiter.join();
-  EXPECT_EQ(TakeJob(&outbox), "a");
 }
 
 }  // namespace

@@ -35,6 +35,7 @@ void AgentMachine::On(const StreamDown&) {
   if (release_due_) release_due_->asked = false;
   if (!membership_) return;
   membership_->attached = false;
+  membership_->unsent.clear();
   membership_->upload_due = false;
   if (uploading_ && !uploading_->stopping) {
     uploading_->stopping = true;
@@ -67,6 +68,8 @@ void AgentMachine::On(const v1::CoordinatorMessage& message) {
       const v1::Acknowledge& ack = message.acknowledge();
       if (IsCurrent(ack.generation()) && ack.job() == membership_->start.job()) {
         membership_->committed = std::max(membership_->committed, ack.committed_steps());
+        std::optional<int64_t>& awaited = membership_->sent_until;
+        if (awaited && *awaited <= ack.committed_steps()) awaited.reset();
       }
       return;
     }
@@ -199,10 +202,10 @@ void AgentMachine::On(EngineOutcome outcome) {
         membership_->serialised_step = completed();
         membership_->final_stored = completed() == steps();
       }
-      return TellResults(outcome.results, membership_->committed);
+      return KeepForSending(std::move(outcome.results), membership_->committed);
     case EngineTask::kStep:
       // Also where it is committed already: what is computed again is checked against the log.
-      return TellResults(outcome.results, 0);
+      return KeepForSending(std::move(outcome.results), 0);
     case EngineTask::kSerialise:
       membership_->serialised_step = completed();
       membership_->upload_due = membership_->attached;

@@ -2,7 +2,8 @@
 // says and what its engine meets. See docs/architecture.md, "Membership".
 //
 // It promises:
-// - Step s starts only when s < committed + pipeline_depth.
+// - Step s starts only when s < committed + pipeline_depth, and no more than that many results wait
+//   to be sent.
 // - Messages of other generations and of jobs that it does not hold change nothing.
 // - What was told to end is answered once per stream, and only when the engine thread has stopped.
 // - A lost stream ends nothing: the engine goes on until its pipeline is full, and the state is
@@ -42,6 +43,11 @@ class AgentMachine {
     bool attached = true;
     bool joined = false;
     int64_t committed = 0;
+    // Rank 0: results that wait until those under way are acknowledged, so that one write to the
+    // coordinator's disk serves as many steps as were computed meanwhile.
+    std::vector<v1::StepResult> unsent;
+    // The acknowledgement that those under way wait for.
+    std::optional<int64_t> sent_until;
     // Rank 0: the last step of which a checkpoint was serialised; -1 before the first.
     int64_t serialised_step = -1;
     // Its bytes wait for the acknowledgement of all their steps.
@@ -129,7 +135,8 @@ class AgentMachine {
   v1::UploadCheckpointRequest UploadHeader() const;
   void Run(EngineTask task);
   void Tell(v1::WorkerMessage message);
-  void TellResults(const std::vector<v1::StepResult>& results, int64_t from_step);
+  void KeepForSending(std::vector<v1::StepResult> results, int64_t from_step);
+  void SendResults();
   void Note(std::string text);
   template <typename T>
   void Act(T action) {

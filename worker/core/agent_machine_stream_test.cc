@@ -152,14 +152,15 @@ TEST_F(AgentMachineStreamTest, AFreeWorkerSaysHelloWithoutAState) {
 
 TEST_F(AgentMachineStreamTest, ACheckpointIsUploadedOnceItsStepsAreAcknowledged) {
   StartJob(Short(100, 4, 2));
-  Done(2, {0});
-  EXPECT_EQ(Done(4, {1}), "results g1 [1]; serialise");
+  EXPECT_EQ(Done(2, {0}), "results g1 [0]; step forget<0");
+  EXPECT_EQ(Done(4, {1}), "serialise");
   EXPECT_EQ(Done(4), "step forget<0");
-  EXPECT_EQ(Ack(1, 1), "");
+  EXPECT_EQ(Ack(1, 1), "results g1 [1]");
   EXPECT_EQ(Ack(1, 2), "upload g1 step 2");
   EXPECT_EQ(Done(6, {2}), "results g1 [2]; step forget<2");
   // The next one waits for the one under way.
-  EXPECT_EQ(Done(8, {3}), "results g1 [3]");
+  EXPECT_EQ(Done(8, {3}), "");
+  EXPECT_EQ(Ack(1, 3), "results g1 [3]");
   EXPECT_EQ(Ack(1, 4), "");
   EXPECT_EQ(Uploaded(), "serialise");
   EXPECT_EQ(Done(8), "upload g1 step 4; step forget<4");

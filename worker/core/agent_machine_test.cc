@@ -18,14 +18,28 @@ TEST_F(AgentMachineTest, DepthOneWaitsForEachAcknowledgement) {
   EXPECT_EQ(Ack(1, 2), "step forget<2");
 }
 
-TEST_F(AgentMachineTest, DepthThreeRunsThreeStepsAhead) {
+TEST_F(AgentMachineTest, DepthThreeRunsThreeStepsAheadAndSendsTogetherWhatWasComputedMeanwhile) {
   StartJob(Depth(3));
   EXPECT_EQ(Done(2, {0}), "results g1 [0]; step forget<0");
-  EXPECT_EQ(Done(4, {1}), "results g1 [1]; step forget<0");
-  EXPECT_EQ(Done(6, {2}), "results g1 [2]");
-  EXPECT_EQ(Ack(1, 1), "step forget<1");
-  EXPECT_EQ(Ack(1, 3), "");  // a step runs
-  EXPECT_EQ(Done(8, {3}), "results g1 [3]; step forget<3");
+  EXPECT_EQ(Done(4, {1}), "step forget<0");
+  EXPECT_EQ(Done(6, {2}), "");
+  EXPECT_EQ(Ack(1, 1), "results g1 [1 2]; step forget<1");
+  EXPECT_EQ(Ack(1, 2), "");  // not yet of all that was sent
+  EXPECT_EQ(Done(8, {3}), "step forget<2");
+  EXPECT_EQ(Ack(1, 3), "results g1 [3]");
+}
+
+TEST_F(AgentMachineTest, StepsComputedAgainAreHeldBackByTheStreamOnly) {
+  Connect();
+  StartOptions options = Depth(2);
+  options.committed = 50;
+  Start(1, options);
+  Empty();
+  EXPECT_EQ(Done(0), "step forget<50");
+  EXPECT_EQ(Done(2, {0}), "results g1 [0]; step forget<50");
+  EXPECT_EQ(Done(4, {1}), "step forget<50");
+  EXPECT_EQ(Done(6, {2}), "");  // two wait
+  EXPECT_EQ(Ack(1, 50), "results g1 [1 2]; step forget<50");
 }
 
 TEST_F(AgentMachineTest, OtherRanksSendNoResults) {

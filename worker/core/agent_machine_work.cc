@@ -9,6 +9,7 @@
 namespace evograd::agent {
 
 void AgentMachine::Proceed() {
+  SendResults();
   Upload();
   if (!running_ && !TidyEngine()) EnterGeneration();
   AnswerLeft();
@@ -66,9 +67,9 @@ void AgentMachine::Work() {
     if (SlotFree()) Run(EngineTask::kSerialise);
     return;
   }
-  if (completed() < membership_->committed + start.spec().pipeline_depth()) {
-    Run(EngineTask::kStep);
-  }
+  const int64_t depth = start.spec().pipeline_depth();
+  const bool room = static_cast<int64_t>(membership_->unsent.size()) < depth;
+  if (completed() < membership_->committed + depth && room) Run(EngineTask::kStep);
 }
 
 bool AgentMachine::CheckpointDue() const {
@@ -153,8 +154,16 @@ void AgentMachine::Tell(v1::WorkerMessage message) {
   if (connected_) Act(Send{std::move(message)});
 }
 
-void AgentMachine::TellResults(const std::vector<v1::StepResult>& results, int64_t from_step) {
+void AgentMachine::KeepForSending(std::vector<v1::StepResult> results, int64_t from_step) {
   if (membership_->start.rank() != 0 || !membership_->attached) return;
+  for (v1::StepResult& result : results) {
+    if (result.step() >= from_step) membership_->unsent.push_back(std::move(result));
+  }
+}
+
+void AgentMachine::SendResults() {
+  if (!membership_ || membership_->over || membership_->unsent.empty()) return;
+  if (membership_->sent_until) return;
   v1::WorkerMessage message;
   size_t bytes = 0;
   const auto flush = [&] {
@@ -164,14 +173,14 @@ void AgentMachine::TellResults(const std::vector<v1::StepResult>& results, int64
     Tell(std::exchange(message, v1::WorkerMessage()));
     bytes = 0;
   };
-  for (const v1::StepResult& result : results) {
-    if (result.step() < from_step) continue;
+  membership_->sent_until = membership_->unsent.back().step() + 1;
+  for (v1::StepResult& result : std::exchange(membership_->unsent, {})) {
     const size_t size = result.ByteSizeLong();
     if (bytes + size > limits::kMaxResultsBytes ||
         message.results().results_size() == limits::kMaxPipelineDepth) {
       flush();
     }
-    *message.mutable_results()->add_results() = result;
+    *message.mutable_results()->add_results() = std::move(result);
     bytes += size;
   }
   flush();
