@@ -1,0 +1,161 @@
+#include "server/rpc/coordinator_server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+
+#include <chrono>
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "server/rpc/event_pump.h"
+#include "server/rpc/job_service.h"
+#include "server/rpc/worker_service.h"
+#include "server/store/checkpoint_files.h"
+#include "server/store/data_dir.h"
+#include "server/store/store.h"
+
+namespace evograd {
+namespace {
+
+// Time for the last answers to leave.
+constexpr auto kShutdownGrace = std::chrono::milliseconds(500);
+
+bool SplitAddress(const std::string& address, std::string* host, int* port) {
+  const size_t colon = address.rfind(':');
+  if (colon == std::string::npos || colon == 0) return false;
+  *host = address.substr(0, colon);
+  return absl::SimpleAtoi(address.substr(colon + 1), port) && *port >= 0 && *port <= 65535;
+}
+
+bool IsLoopback(const std::string& host) {
+  return host == "localhost" || host == "[::1]" || absl::StartsWith(host, "127.");
+}
+
+void Configure(const std::string& listen, int* port, grpc::ServerBuilder* builder) {
+  builder->AddListeningPort(listen, grpc::InsecureServerCredentials(), port);
+  // A second coordinator on the same port is an error, not a sharer.
+  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder->SetMaxReceiveMessageSize(limits::kMaxMessageBytes);
+  // Dead peers are noticed within interval + timeout; those who ping as often as the limits say are
+  // welcome.
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, limits::kKeepaliveIntervalMs);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, limits::kKeepaliveTimeoutMs);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                              limits::kMinPingIntervalMs / 2);
+  grpc::ResourceQuota quota("coordinator");
+  quota.Resize(static_cast<size_t>(limits::kServerMemoryBytes));
+  quota.SetMaxThreads(limits::kMaxServerThreads);
+  builder->SetResourceQuota(quota);
+}
+
+}  // namespace
+
+// In the order in which they are made; destroyed the other way round.
+struct CoordinatorServer::Parts {
+  std::unique_ptr<DataDir> data_dir;
+  std::unique_ptr<CheckpointFiles> files;
+  std::unique_ptr<EventPump> pump;
+  std::unique_ptr<CoordinatorLoop> loop;
+  std::unique_ptr<CheckpointTransfer> transfer;
+  std::unique_ptr<JobService> job_service;
+  std::unique_ptr<WorkerService> worker_service;
+  std::unique_ptr<grpc::Server> server;
+  std::string address;
+  std::once_flag stop;
+};
+
+CoordinatorServer::CoordinatorServer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+CoordinatorServer::~CoordinatorServer() { Stop(); }
+
+const std::string& CoordinatorServer::address() const { return parts_->address; }
+
+absl::Status CheckListenAddress(const std::string& listen, bool insecure) {
+  std::string host;
+  int port = 0;
+  if (!SplitAddress(listen, &host, &port)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "`", listen, "` is no address to listen on; give host:port, for example 127.0.0.1:7070"));
+  }
+  if (IsLoopback(host) || insecure) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("other machines could reach ", listen,
+                   ", and without encryption and authentication anybody there "
+                   "could run and cancel jobs; this version has no TLS yet: listen on 127.0.0.1, "
+                   "or say --insecure if "
+                   "the network is private"));
+}
+
+absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
+    const CoordinatorOptions& options) {
+  EVOGRAD_RETURN_IF_ERROR(CheckListenAddress(options.listen, options.insecure));
+  auto parts = std::make_unique<Parts>();
+  EVOGRAD_ASSIGN_OR_RETURN(parts->data_dir, DataDir::Lock(options.data_dir));
+  parts->files = std::make_unique<CheckpointFiles>(parts->data_dir->checkpoints_path());
+  EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<Store> store,
+                           Store::Open(parts->data_dir->store_path()));
+  EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<EventReader> reader,
+                           EventReader::Open(parts->data_dir->store_path()));
+  parts->pump = std::make_unique<EventPump>(std::move(reader), options.watch_keepalive_ms);
+
+  CoordinatorLoop::Options loop_options;
+  loop_options.on_failure = options.on_failure;
+  loop_options.on_job_changed = [pump = parts->pump.get()](const std::string& uid, bool ended) {
+    pump->JobChanged(uid, ended);
+  };
+  loop_options.on_loaded = [files = parts->files.get()](const Snapshot& snapshot) {
+    return files->RemoveOthers(snapshot.checkpoints);
+  };
+  EVOGRAD_ASSIGN_OR_RETURN(parts->loop,
+                           CoordinatorLoop::Start(std::move(store), std::move(loop_options)));
+  parts->transfer = std::make_unique<CheckpointTransfer>(parts->loop.get(), parts->files.get());
+  parts->job_service =
+      std::make_unique<JobService>(parts->loop.get(), parts->pump.get(), parts->transfer.get());
+  parts->worker_service = std::make_unique<WorkerService>(parts->loop.get(), parts->transfer.get());
+
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  int port = 0;
+  Configure(options.listen, &port, &builder);
+  builder.RegisterService(parts->job_service.get());
+  builder.RegisterService(parts->worker_service.get());
+  parts->server = builder.BuildAndStart();
+  if (parts->server == nullptr || port == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot listen on ", options.listen,
+                     "; is another program there, or is it no address of this machine?"));
+  }
+  std::string host;
+  int asked = 0;
+  SplitAddress(options.listen, &host, &asked);
+  parts->address = absl::StrCat(host, ":", port);
+  return std::unique_ptr<CoordinatorServer>(new CoordinatorServer(std::move(parts)));
+}
+
+void CoordinatorServer::Stop() {
+  std::call_once(parts_->stop, [this] {
+    if (auto* health = parts_->server->GetHealthCheckService(); health != nullptr)
+      health->Shutdown();
+    // First the loop: the streams that end now are no workers lost.
+    parts_->loop->Stop();
+    parts_->pump->Stop();
+    parts_->server->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
+    parts_->server->Wait();
+    parts_->server.reset();
+    parts_->loop.reset();
+    parts_->pump.reset();
+    parts_->data_dir.reset();
+  });
+}
+
+}  // namespace evograd

@@ -1,0 +1,67 @@
+// A whole coordinator: the data directory, the loop, and the gRPC server before them, with health
+// checking and reflection.
+//
+//   CoordinatorOptions options;
+//   options.data_dir = "/var/lib/evograd";
+//   EVOGRAD_ASSIGN_OR_RETURN(auto server, CoordinatorServer::Start(options));
+//   … server->address() …
+//
+// Threads: any.
+#ifndef EVOGRAD_SERVER_RPC_COORDINATOR_SERVER_H_
+#define EVOGRAD_SERVER_RPC_COORDINATOR_SERVER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/limits.h"
+
+namespace evograd {
+
+struct CoordinatorOptions {
+  std::string data_dir;
+  // host:port; port 0: any free one.
+  std::string listen = "127.0.0.1:0";
+  // Serve without encryption and authentication to other machines too.
+  bool insecure = false;
+  // The coordinator cannot go on; the process must end. From any thread.
+  std::function<void(const absl::Status&)> on_failure;
+  int64_t watch_keepalive_ms = limits::kWatchKeepaliveMs;
+};
+
+class CoordinatorServer {
+ public:
+  // Serves when it returns. INVALID_ARGUMENT: `listen`; FAILED_PRECONDITION: the data directory is
+  // in use, newer, or cannot be used, or the address cannot be listened on; DATA_LOSS: what is
+  // stored is damaged.
+  static absl::StatusOr<std::unique_ptr<CoordinatorServer>> Start(
+      const CoordinatorOptions& options);
+  // Stops.
+  ~CoordinatorServer();
+  CoordinatorServer(const CoordinatorServer&) = delete;
+  CoordinatorServer& operator=(const CoordinatorServer&) = delete;
+
+  // host:port as bound.
+  const std::string& address() const;
+
+  // Answers what it has taken, tells everybody else UNAVAILABLE, and lets the data directory go.
+  // Workers keep their state and come back to the next coordinator. Again: nothing.
+  void Stop();
+
+ private:
+  struct Parts;
+
+  explicit CoordinatorServer(std::unique_ptr<Parts> parts);
+
+  std::unique_ptr<Parts> parts_;
+};
+
+// Whether `listen` may be served without encryption. INVALID_ARGUMENT: no host:port, or another
+// machine could reach it and `insecure` is not set.
+absl::Status CheckListenAddress(const std::string& listen, bool insecure);
+
+}  // namespace evograd
+
+#endif  // EVOGRAD_SERVER_RPC_COORDINATOR_SERVER_H_

@@ -1,0 +1,66 @@
+// Goal: every error arrives with its code, its message and its details, and never larger than a
+// trailer may be. Method: statuses are mapped and their details parsed as a client does.
+
+#include "server/rpc/status_grpc.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "proto/google/rpc/error_details.pb.h"
+#include "proto/google/rpc/status.pb.h"
+#include "spec/error.h"
+
+namespace evograd {
+namespace {
+
+google::rpc::Status DetailsOf(const grpc::Status& status) {
+  google::rpc::Status details;
+  EXPECT_TRUE(details.ParseFromString(status.error_details()));
+  return details;
+}
+
+TEST(StatusGrpc, CodesAndDetailsArrive) {
+  EXPECT_TRUE(ToGrpc(absl::OkStatus()).ok());
+  for (int code = 1; code <= 16; ++code) {
+    const grpc::Status status = ToGrpc(
+        MakeError(static_cast<absl::StatusCode>(code), "why", "REASON", {{"job", "jobs/x"}}));
+    EXPECT_EQ(static_cast<int>(status.error_code()), code);
+    EXPECT_EQ(status.error_message(), "why");
+    const google::rpc::Status details = DetailsOf(status);
+    EXPECT_EQ(details.code(), code);
+    ASSERT_EQ(details.details_size(), 1);
+    EXPECT_EQ(details.details(0).type_url(), kErrorInfoTypeUrl);
+    google::rpc::ErrorInfo info;
+    ASSERT_TRUE(info.ParseFromString(details.details(0).value()));
+    EXPECT_EQ(info.reason(), "REASON");
+    EXPECT_EQ(info.metadata().at("job"), "jobs/x");
+  }
+}
+
+TEST(StatusGrpc, AStatusWithoutDetailsIsGivenThem) {
+  const google::rpc::Status details = DetailsOf(ToGrpc(absl::DataLossError("gone")));
+  ASSERT_EQ(details.details_size(), 1);
+  google::rpc::ErrorInfo info;
+  ASSERT_TRUE(info.ParseFromString(details.details(0).value()));
+  EXPECT_EQ(info.reason(), "DATA_LOSS");
+  EXPECT_EQ(info.domain(), "evograd");
+}
+
+TEST(StatusGrpc, FieldsArriveWhereTheyFitATrailer) {
+  std::vector<FieldViolation> few(3, {"spec.steps", "is wrong"});
+  EXPECT_EQ(DetailsOf(ToGrpc(InvalidFields(few))).details_size(), 2);
+  std::vector<FieldViolation> many(200, {"spec.steps", std::string(100, 'x')});
+  const grpc::Status status = ToGrpc(InvalidFields(many));
+  EXPECT_EQ(DetailsOf(status).details_size(), 1);
+  const grpc::Status lengthy =
+      ToGrpc(absl::InternalError(absl::StrCat("x", std::string(1499, 'y'), "€uro")));
+  EXPECT_EQ(lengthy.error_message(), absl::StrCat("x", std::string(1499, 'y'), "…"));
+  for (const grpc::Status& one : {status, lengthy}) {
+    EXPECT_LT(one.error_message().size() + one.error_details().size(), 6000);
+  }
+}
+
+}  // namespace
+}  // namespace evograd
