@@ -1,6 +1,6 @@
 // The worker: computes what the coordinator gives it, on one device.
 //
-//   worker --coordinator=host:7000 --device=auto
+//   worker --coordinator=host:7070 --device=auto
 //
 // It only dials out, dials again for ever when the coordinator is away, and ends on SIGTERM or
 // SIGINT. With --hypergradient_of it computes one meta-step of a job, writes every tensor of it to
@@ -44,8 +44,7 @@ ABSL_FLAG(std::string, worker_id, "",
           "The worker's name, unique among connected workers; empty: made from the host's.");
 ABSL_FLAG(std::string, interface_address, "",
           "The address of this host that other workers dial; empty: that of the host's name.");
-ABSL_FLAG(int, parent_death_signal, 0,
-          "The signal that this process gets when its parent ends; 0: none.");
+ABSL_FLAG(bool, parent_death_signal, false, "End when the starting process ends.");
 ABSL_FLAG(std::string, hypergradient_of, "",
           "A file with a serialised, resolved evograd.v1.JobSpec: compute one meta-step of it.");
 ABSL_FLAG(std::string, out, "", "Where --hypergradient_of writes its safetensors file.");
@@ -226,16 +225,18 @@ absl::Status RunHypergradient() {
 int main(int argc, char** argv) {
   absl::SetProgramUsageMessage(
       "Computes what a coordinator gives it, on one device.\n"
-      "  worker --coordinator=host:7000 [--device=auto|cpu|cuda:N]");
+      "  worker --coordinator=host:7070 [--device=auto|cpu|cuda:N]");
   const std::vector<char*> words = absl::ParseCommandLine(argc, argv);
   if (words.size() > 1) {
     std::fprintf(stderr, "worker: unknown argument `%s`; see --help\n", words[1]);
     return 2;
   }
-  const int death_signal = absl::GetFlag(FLAGS_parent_death_signal);
-  if (death_signal != 0 && prctl(PR_SET_PDEATHSIG, death_signal) != 0) {
-    std::fprintf(stderr, "worker: --parent_death_signal is %d, which is no signal\n", death_signal);
-    return 2;
+  const pid_t parent = getppid();
+  // It may have ended before the call: then no signal comes.
+  if (absl::GetFlag(FLAGS_parent_death_signal) &&
+      (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent)) {
+    std::fprintf(stderr, "worker: the starting process has ended\n");
+    return 1;
   }
   absl::Status status;
   if (absl::GetFlag(FLAGS_hypergradient_of).empty()) {
