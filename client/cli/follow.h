@@ -22,6 +22,11 @@ class Stopper {
     stopped_ = true;
     if (watcher_ != nullptr) watcher_->Cancel();
   }
+  // Waits for Stop, at most `timeout`; whether it came.
+  bool WaitForStop(absl::Duration timeout) const {
+    absl::MutexLock lock(&mutex_);
+    return mutex_.AwaitWithTimeout(absl::Condition(&stopped_), timeout);
+  }
   bool stopped() const {
     absl::MutexLock lock(&mutex_);
     return stopped_;

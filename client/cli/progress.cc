@@ -62,7 +62,9 @@ std::string Progress::Describe(const v1::Event& event) const {
   switch (event.kind_case()) {
     case v1::Event::kStateChanged: {
       const auto& change = event.state_changed();
-      if (change.state() == v1::PENDING) return absl::StrCat("waits: ", change.reason());
+      // The first says only that there is a job.
+      if (change.state() == v1::PENDING && event.sequence() != 1)
+        return absl::StrCat("waits: ", change.reason());
       return "";  // what is running shows steps; an end has a report
     }
     case v1::Event::kGenerationStarted: {
@@ -74,6 +76,7 @@ std::string Progress::Describe(const v1::Event& event) const {
                           started.step() > 0 ? absl::StrCat(", from step ", started.step()) : "");
     }
     case v1::Event::kGenerationEnded:
+      if (completed_ >= job_.spec().steps()) return "";  // as it should at the end
       return absl::StrCat("generation ", event.generation_ended().generation(),
                           " ended: ", event.generation_ended().reason());
     case v1::Event::kEvaluated:

@@ -105,6 +105,11 @@ TEST_F(ProgressTest, WideTerminalsHaveABar) {
 TEST_F(ProgressTest, DecisionsAreTold) {
   Open(false);
   v1::Event event;
+  event.set_sequence(1);
+  event.mutable_state_changed()->set_state(v1::PENDING);
+  event.mutable_state_changed()->set_reason("accepted");
+  progress_->OnEvent(event, absl::UnixEpoch());  // says nothing
+  event.set_sequence(2);
   event.mutable_state_changed()->set_state(v1::PENDING);
   event.mutable_state_changed()->set_reason("needs 2 workers, 1 is free");
   progress_->OnEvent(event, absl::UnixEpoch());

@@ -94,7 +94,10 @@ void AppendFigures(const v1::Job& job, Pairs* pairs) {
     pairs->emplace_back("hyperparameters", FormatHyperparameters(job, job.last_step()));
   }
   if (!job.has_last_evaluation()) return;
-  for (auto& pair : MetricPairs(job.last_evaluation())) pairs->push_back(std::move(pair));
+  pairs->emplace_back("evaluation", absl::StrCat("after step ", job.last_evaluation().step()));
+  for (const auto& pair : MetricPairs(job.last_evaluation())) {
+    pairs->emplace_back("  " + pair.first, pair.second);
+  }
 }
 
 }  // namespace

@@ -46,8 +46,9 @@ TEST(JobReportTest, SaysWhatTheJobCameTo) {
             "validation loss     0.25\n"
             "weights' entropy    100 % of log K\n"
             "hyperparameters     angle 30.00 deg\n"
-            "accuracy_rotated    87.12 %\n"
-            "angle_degrees       28.93 (true angle 30)\n"
+            "evaluation          after step 500\n"
+            "  accuracy_rotated  87.12 %\n"
+            "  angle_degrees     28.93 (true angle 30)\n"
             "parameters          sha256 0123456789abcdef…\n");
 }
 

@@ -26,6 +26,9 @@ namespace {
 
 // What a cancelled job's workers need to see it.
 constexpr absl::Duration kCancelPatience = absl::Seconds(15);
+// A worker loads its libraries first.
+constexpr absl::Duration kWorkersPatience = absl::Seconds(30);
+constexpr absl::Duration kWorkersPoll = absl::Milliseconds(50);
 
 // As many workers as there are GPUs, else cores, for, and no more than any of the jobs takes.
 int64_t DefaultWorkers(const std::vector<CheckedFile>& files, const std::string& device) {
@@ -97,11 +100,31 @@ class Runner {
                                          " on this machine"));
     EVOGRAD_ASSIGN_OR_RETURN(cluster_, Cluster::Start(options));
     Client client = session_->MakeClient(cluster_->address());
+    EVOGRAD_RETURN_IF_ERROR(WaitForWorkers(&client, options.workers));
     for (const CheckedFile& checked : files_) {
       EVOGRAD_RETURN_IF_ERROR(RunOne(&client, checked.file, fresh));
       if (stopper_.stopped()) break;
     }
     return absl::OkStatus();
+  }
+
+  // So that the first job has all of them from its first step on. Late ones join it on its way.
+  absl::Status WaitForWorkers(Client* client, int wanted) {
+    const absl::Time deadline = std::min(deadline_, absl::Now() + kWorkersPatience);
+    for (int connected = 0; connected < wanted && absl::Now() < deadline;) {
+      if (stopper_.WaitForStop(kWorkersPoll)) return ClusterFailure();
+      connected = 0;
+      EVOGRAD_RETURN_IF_ERROR(client->ForEachWorker([&](const v1::Worker& worker) {
+        ++connected;
+        return true;
+      }));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ClusterFailure() {
+    absl::MutexLock lock(&mutex_);
+    return cluster_failure_;
   }
 
   absl::Status RunOne(Client* client, const JobFile& file, bool fresh) {
@@ -112,10 +135,7 @@ class Runner {
     options.deadline = deadline_;
     absl::StatusOr<v1::Job> ended = Follow(client, *job, options, session_->terminal, &stopper_);
     if (!ended.ok()) {
-      {
-        absl::MutexLock lock(&mutex_);
-        if (!cluster_failure_.ok()) return cluster_failure_;
-      }
+      EVOGRAD_RETURN_IF_ERROR(ClusterFailure());
       if (!stopper_.stopped() && !absl::IsDeadlineExceeded(ended.status())) return ended.status();
       const absl::Status reason = ended.status();
       ended = Cancel(client, *job);

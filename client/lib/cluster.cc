@@ -159,10 +159,10 @@ absl::Status Cluster::StartCoordinator(const std::string& listen) {
   unlink(port_file.c_str());
   Program program;
   program.name = "coordinator";
-  EVOGRAD_ASSIGN_OR_RETURN(program.process,
-                           ChildProcess::Start({coordinator_path_, "--data_dir=" + data_dir_,
-                                                "--listen=" + listen, "--port_file=" + port_file},
-                                               LogPath(program)));
+  std::vector<std::string> command = {coordinator_path_, "--data_dir=" + data_dir_,
+                                      "--listen=" + listen, "--port_file=" + port_file};
+  if (options_.insecure) command.push_back("--insecure");
+  EVOGRAD_ASSIGN_OR_RETURN(program.process, ChildProcess::Start(command, LogPath(program)));
   if (programs_.empty()) {
     programs_.push_back(std::move(program));
   } else {
@@ -234,24 +234,39 @@ absl::Status Cluster::Revive(Program* program) {
 }
 
 void Cluster::Monitor() {
+  bool failed = false;
   while (true) {
     std::vector<pollfd> ends = {{stop_fd_, POLLIN, 0}};
-    for (const Program& program : programs_)
-      ends.push_back({program.process->ended_fd(), POLLIN, 0});
+    // After a failure there is only Stop to wait for.
+    for (size_t i = 0; !failed && i < programs_.size(); ++i) {
+      ends.push_back({programs_[i].process->ended_fd(), POLLIN, 0});
+    }
     if (poll(ends.data(), ends.size(), -1) < 0) continue;  // EINTR
-    if (ends[0].revents != 0) return;
+    if (ends[0].revents != 0) break;
     for (Program& program : programs_) {
-      if (!program.process->WaitForEnd(absl::ZeroDuration())) continue;
+      if (failed || !program.process->WaitForEnd(absl::ZeroDuration())) continue;
       const absl::Status status = Revive(&program);
-      if (status.ok()) continue;
-      if (options_.on_failure) options_.on_failure(status);
-      // The children that this thread started must not outlive it unattended: wait for Stop.
-      uint64_t stop;
-      while (read(stop_fd_, &stop, sizeof(stop)) < 0 && errno == EINTR) {
-      }
-      return;
+      failed = !status.ok();
+      if (failed && options_.on_failure) options_.on_failure(status);
     }
   }
+  // Here, because what this thread started dies with it.
+  EndPrograms();
+}
+
+void Cluster::EndPrograms() {
+  const auto end = [&](size_t from, size_t to) {
+    for (size_t i = from; i < to; ++i) programs_[i].process->Signal(SIGTERM);
+    const absl::Time deadline = absl::Now() + kStopPatience;
+    for (size_t i = from; i < to; ++i) {
+      programs_[i].process->WaitForEnd(std::max(absl::ZeroDuration(), deadline - absl::Now()));
+    }
+  };
+  if (programs_.empty()) return;
+  // Workers first, so that none sees its coordinator go. What is left then, the destructor kills.
+  end(1, programs_.size());
+  end(0, 1);
+  programs_.clear();
 }
 
 void Cluster::Stop() {
@@ -262,20 +277,7 @@ void Cluster::Stop() {
     monitor_.join();
     close(stop_fd_);
   }
-  const auto end_all = [&](size_t from, size_t to) {
-    for (size_t i = from; i < to; ++i) programs_[i].process->Signal(SIGTERM);
-    const absl::Time deadline = absl::Now() + kStopPatience;
-    for (size_t i = from; i < to; ++i) {
-      programs_[i].process->WaitForEnd(std::max(absl::ZeroDuration(), deadline - absl::Now()));
-    }
-  };
-  // Workers first: so none sees its coordinator go. What is left after its patience, the destructor
-  // kills.
-  if (!programs_.empty()) {
-    end_all(1, programs_.size());
-    end_all(0, 1);
-    programs_.clear();
-  }
+  EndPrograms();
   if (temporary_) {
     std::error_code error;
     std::filesystem::remove_all(data_dir_, error);

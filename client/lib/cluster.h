@@ -34,6 +34,8 @@ struct ClusterOptions {
   // temporary folder, which Stop removes.
   std::string data_dir;
   std::string listen = "127.0.0.1:0";
+  // Serve other machines without encryption and authentication.
+  bool insecure = false;
   // What a person should know: a program died and was started again.
   std::function<void(const std::string&)> on_notice;
   // The cluster is of no use any more; at most once. Quotes what the program said last.
@@ -79,8 +81,9 @@ class Cluster {
   // `index` from 0 says which GPU it may have.
   absl::Status StartWorker(int index, Program* program);
   std::string LogPath(const Program& program) const;
-  // The monitor thread: waits for ends until stopped.
+  // The monitor thread: waits for ends until stopped, then ends what is left.
   void Monitor();
+  void EndPrograms();
   // Starts an ended program again; else says why not.
   absl::Status Revive(Program* program);
 

@@ -231,11 +231,12 @@ TEST_F(UpTest, UnknownThingsAreNotFound) {
 
 TEST(RunTest, JobsOneAfterAnotherAndCompared) {
   const std::string one = WriteFile("one.yaml", absl::StrCat("name: job-one\n", kShort));
-  const std::string two = WriteFile("two.yaml", absl::StrCat(kShort, "estimator: {kind: t1t2}\n"));
+  const std::string two =
+      WriteFile("second.yaml", absl::StrCat(kShort, "estimator: {kind: t1t2}\n"));
   const Outcome outcome = Evograd(absl::StrCat("run ", one, " ", two, " --workers 1 --device cpu"));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("jobs/job-one\n"), HasSubstr("\nJOB "),
-                                 HasSubstr("\njob-one  evograd ")));
+                                 HasSubstr("\njob-one  evograd "), HasSubstr("\nsecond   t1t2 ")));
   EXPECT_THAT(outcome.err, HasSubstr("20/20  train "));
 
   const Outcome json = Evograd(absl::StrCat("run ", one, " --workers 2 --device cpu -o json"));
