@@ -68,16 +68,21 @@ absl::optional<ConnectionId> WorkerStream::connection_id() {
 // ---- Writing -----------------------------------------------------------------------------------
 
 void WorkerStream::Send(v1::CoordinatorMessage message) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (finished_) return;
-  if (outgoing_.size() >= limits::kMaxOutgoingMessages) {
-    return FinishOnce(MakeError(
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (finished_) return;
+    if (outgoing_.size() < limits::kMaxOutgoingMessages) {
+      outgoing_.push_back(std::move(message));
+      if (!writing_) WriteNext();
+      return;
+    }
+    FinishOnce(MakeError(
         absl::StatusCode::kResourceExhausted,
         absl::StrCat("the worker reads too slowly: ", outgoing_.size(), " messages wait for it"),
         "WORKER_TOO_SLOW"));
   }
-  outgoing_.push_back(std::move(message));
-  if (!writing_) WriteNext();
+  // The stream itself ends only when the worker reads, or its connection breaks.
+  TellLoop("it read too slowly");
 }
 
 void WorkerStream::WriteNext() {
