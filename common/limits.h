@@ -18,8 +18,9 @@ inline constexpr int64_t kMaxCheckpointBytes = int64_t{16} << 30;
 // The noise counter has 32 bits for each.
 inline constexpr int64_t kMaxSteps = int64_t{1} << 31;
 inline constexpr int kMaxPopulation = 4096;
-// Hypergradients travel in a StepResult: 8 bytes each, within kMaxMessageBytes.
-inline constexpr int64_t kMaxStreamedHyperparameters = 400'000;
+// A hypergradient travels in a StepResult, 8 bytes each; step 0's also carries where they began.
+// Both fit kMaxMessageBytes.
+inline constexpr int64_t kMaxStreamedHyperparameters = 200'000;
 // Beyond this nothing is gained: a shard is at least one example.
 inline constexpr int kMaxVirtualWorkers = 1024;
 inline constexpr int kMaxWorkersPerJob = 1024;

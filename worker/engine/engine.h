@@ -8,7 +8,7 @@
 // everything at once goes from 2 * step to 2 * step + 2.
 //
 // Threads: all calls from one thread. A blocked call ends when its communicator is aborted;
-// Prepare, Evaluate and a step at its next look at the `CancelFlag`.
+// MakeEngine, Evaluate and a step end with CANCELLED at their next look at the `CancelFlag`.
 //
 // Errors: INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, DATA_LOSS, OUT_OF_RANGE (NaN or
 // infinity, naming the tensor and the step) and RESOURCE_EXHAUSTED (memory) would meet any worker:

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "worker/engine/memory_meter.h"
 #include "worker/engine/testing/engine_rig.h"
 
 namespace evograd {
@@ -167,6 +168,39 @@ TEST(TrainingEngineTest, MembersLeaveNoTraceInTheBatchNormStatistics) {
   EXPECT_EQ(buffers("estimator { population: 5 kind: EVOGRAD_SHARED }"), plain);
   EXPECT_EQ(buffers("estimator { kind: T1T2 }"), plain);
   EXPECT_NE(plain, std::vector<double>(plain.size(), 0.0));
+}
+
+// Peak of tensor memory that a step allocates, after two steps that allocate what is kept.
+int64_t StepPeak(const std::string& estimator) {
+  const auto engine = Stepped(RigSpec(estimator), 2);
+  const auto group = InProcessGroup(1);
+  const MemoryMeter meter;
+  EXPECT_TRUE(engine->RunStep(*group[0]).ok());
+  return meter.peak_bytes();
+}
+
+TEST(TrainingEngineTest, MemoryDoesNotGrowWithThePopulation) {
+  const int64_t plain = StepPeak("estimator { kind: NONE }");
+  EXPECT_GT(plain, 10'000);
+  for (const char* kind : {"EVOGRAD", "EVOGRAD_ANTITHETIC", "EVOGRAD_SHARED"}) {
+    const auto peak = [&](int population) {
+      return StepPeak(absl::StrCat("estimator { member_graph: RECOMPUTE kind: ", kind,
+                                   " population: ", population, " }"));
+    };
+    const int64_t two = peak(2);
+    EXPECT_EQ(peak(32), two) << kind;
+    EXPECT_LT(two, plain * 1.2) << kind;
+  }
+  // The meter would see graphs that are kept.
+  EXPECT_GT(StepPeak("estimator { member_graph: RETAIN population: 32 }"), 2 * plain);
+}
+
+TEST(TrainingEngineTest, StepsDoNotLeak) {
+  const auto engine = Stepped(RigSpec("virtual_workers: 2"), 2);
+  const auto group = InProcessGroup(1);
+  const MemoryMeter meter;
+  for (int step = 0; step < 20; ++step) ASSERT_TRUE(engine->RunStep(*group[0]).ok());
+  EXPECT_EQ(meter.live_bytes(), 0);
 }
 
 TEST(TrainingEngineTest, CalibrationMultipliesByTauLrOverSigmaSquared) {
