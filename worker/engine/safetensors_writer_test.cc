@@ -31,9 +31,9 @@ TEST(SafetensorsWriterTest, WritesHeaderThenBytes) {
   ASSERT_TRUE(writer.Write(path).ok());
   const std::string file = Read(path);
 
-  std::string header =
-      R"({"__metadata__":{"note":"two\u000alines"},"a\"b":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},)"
-      R"("lambda":{"dtype":"F64","shape":[2,1],"data_offsets":[3,19]}})";
+  std::string header = R"({"__metadata__":{"note":"two\u000alines"},)"
+                       R"("a\"b":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},)"
+                       R"("lambda":{"dtype":"F64","shape":[2,1],"data_offsets":[3,19]}})";
   header.resize((header.size() + 7) / 8 * 8, ' ');
   uint64_t length = 0;
   ASSERT_GT(file.size(), sizeof length);
