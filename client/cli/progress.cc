@@ -94,9 +94,7 @@ std::string Progress::Describe(const v1::Event& event) const {
 }
 
 std::string Progress::Figures(const v1::StepMetrics& step) const {
-  std::vector<std::string> parts = {
-      absl::StrCat("train ", FormatNumber(step.train_loss())),
-      absl::StrCat("validation ", FormatNumber(step.validation_loss()))};
+  std::vector<std::string> parts = {FormatLosses(job_, step)};
   const std::string entropy = FormatEntropy(job_, step);
   if (!entropy.empty()) parts.push_back(absl::StrCat("entropy ", entropy));
   const std::string hyperparameters = FormatHyperparameters(job_, step);

@@ -28,6 +28,11 @@ bool HasWeights(const v1::Estimator& estimator) {
          estimator.kind() != v1::Estimator::NONE;
 }
 
+// Without meta-learning nobody looks at validation data.
+bool HasValidation(const v1::Estimator& estimator) {
+  return estimator.kind() != v1::Estimator::NONE;
+}
+
 std::string FormatMetric(const std::string& name, double value,
                          const std::map<std::string, double>& all) {
   if (absl::StartsWith(name, "accuracy")) return absl::StrFormat("%.2f %%", 100 * value);
@@ -87,7 +92,9 @@ std::string Recoveries(const v1::Job& job) {
 void AppendFigures(const v1::Job& job, Pairs* pairs) {
   if (job.has_last_step()) {
     pairs->emplace_back("train loss", FormatNumber(job.last_step().train_loss()));
-    pairs->emplace_back("validation loss", FormatNumber(job.last_step().validation_loss()));
+    if (HasValidation(job.spec().estimator())) {
+      pairs->emplace_back("validation loss", FormatNumber(job.last_step().validation_loss()));
+    }
     const std::string entropy = FormatEntropy(job, job.last_step());
     pairs->emplace_back("weights' entropy",
                         entropy.empty() ? "" : absl::StrCat(entropy, " of log K"));
@@ -127,6 +134,12 @@ std::string FormatHyperparameters(const v1::Job& job, const v1::StepMetrics& ste
 
 std::string FormatEvaluation(const v1::Evaluation& evaluation) {
   return absl::StrJoin(MetricPairs(evaluation), ", ", absl::PairFormatter(" "));
+}
+
+std::string FormatLosses(const v1::Job& job, const v1::StepMetrics& step) {
+  const std::string train = absl::StrCat("train ", FormatNumber(step.train_loss()));
+  if (!HasValidation(job.spec().estimator())) return train;
+  return absl::StrCat(train, "  validation ", FormatNumber(step.validation_loss()));
 }
 
 std::string FormatEntropy(const v1::Job& job, const v1::StepMetrics& step) {

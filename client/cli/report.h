@@ -20,6 +20,8 @@ std::string EstimatorName(const v1::Estimator& estimator);
 std::string FormatHyperparameters(const v1::Job& job, const v1::StepMetrics& step);
 // "accuracy_rotated 87.1 %, angle_degrees 28.9 (true angle 30)".
 std::string FormatEvaluation(const v1::Evaluation& evaluation);
+// "train 0.52  validation 0.61", the latter where the job has one.
+std::string FormatLosses(const v1::Job& job, const v1::StepMetrics& step);
 // The share of log(K) that the fitness weights' entropy has, "98 %"; empty where the estimator has
 // no weights.
 std::string FormatEntropy(const v1::Job& job, const v1::StepMetrics& step);

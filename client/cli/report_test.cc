@@ -62,6 +62,14 @@ TEST(JobReportTest, FailuresNameTheWorker) {
   EXPECT_THAT(report, Not(HasSubstr("train loss")));
 }
 
+TEST(FormatLossesTest, PlainTrainingHasNoValidation) {
+  v1::Job job = Rotation();
+  EXPECT_EQ(FormatLosses(job, job.last_step()), "train 0.5  validation 0.25");
+  job.mutable_spec()->mutable_estimator()->set_kind(v1::Estimator::NONE);
+  EXPECT_EQ(FormatLosses(job, job.last_step()), "train 0.5");
+  EXPECT_THAT(JobReport(job, "SUCCEEDED"), Not(HasSubstr("validation")));
+}
+
 TEST(FormatEntropyTest, OnlyWhereThereAreWeights) {
   v1::Job job = Rotation();
   EXPECT_EQ(FormatEntropy(job, job.last_step()), "100 %");

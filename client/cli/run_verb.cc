@@ -100,22 +100,23 @@ class Runner {
                                          " on this machine"));
     EVOGRAD_ASSIGN_OR_RETURN(cluster_, Cluster::Start(options));
     Client client = session_->MakeClient(cluster_->address());
-    EVOGRAD_RETURN_IF_ERROR(WaitForWorkers(&client, options.workers));
     for (const CheckedFile& checked : files_) {
+      EVOGRAD_RETURN_IF_ERROR(WaitForWorkers(&client, options.workers));
       EVOGRAD_RETURN_IF_ERROR(RunOne(&client, checked.file, fresh));
       if (stopper_.stopped()) break;
     }
     return absl::OkStatus();
   }
 
-  // So that the first job has all of them from its first step on. Late ones join it on its way.
+  // So that a job has all of them from its first step on, and its time says what it took. Late ones
+  // join it on its way.
   absl::Status WaitForWorkers(Client* client, int wanted) {
     const absl::Time deadline = std::min(deadline_, absl::Now() + kWorkersPatience);
-    for (int connected = 0; connected < wanted && absl::Now() < deadline;) {
+    for (int free = 0; free < wanted && absl::Now() < deadline;) {
       if (stopper_.WaitForStop(kWorkersPoll)) return ClusterFailure();
-      connected = 0;
+      free = 0;
       EVOGRAD_RETURN_IF_ERROR(client->ForEachWorker([&](const v1::Worker& worker) {
-        ++connected;
+        free += worker.state() == v1::FREE ? 1 : 0;
         return true;
       }));
     }
