@@ -242,6 +242,17 @@ TEST_F(CoordinatorMachineTest, ARunningGroupGrowsOnceNewWorkersHaveSettled) {
   EXPECT_EQ(Job("job1").recoveries(), 0);
 }
 
+TEST_F(CoordinatorMachineTest, AWorkerThatWasFreeBeforeTheFirstStepJoinsToo) {
+  world_.AddWorker("w1");
+  ASSERT_TRUE(world_.Create("job1", 30, 1, 2).ok());
+  world_.AddWorker("w2");
+  RunToStep("job1", 4);
+  world_.Pass(limits::kGrowthDelayMs + limits::kTickIntervalMs);
+  world_.Quiesce();
+  ExpectFinished("job1");
+  EXPECT_EQ(Job("job1").workers_size(), 2);
+}
+
 TEST_F(CoordinatorMachineTest, WhoComesBackTooLateDropsItsStateAndJoinsAgain) {
   world_.AddWorker("w1");
   world_.AddWorker("w2");

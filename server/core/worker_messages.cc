@@ -190,6 +190,8 @@ void WorkerMessages::Results(WorkerEntry* worker, const v1::StepResults& results
     failure = result.step() < next ? CompareRepeated(*job, *worker, result)
                                    : Commit(job, *worker, result, &steps);
     if (!failure.ok()) break;
+    // A group that has shown that it works may grow.
+    if (!job->active->group.progressed) state_.dirty = true;
     job->active->group.progressed = true;
   }
   FlushSteps(job, &steps);

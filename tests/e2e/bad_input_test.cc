@@ -1,6 +1,7 @@
 // Goal: what is wrong on a worker's side is named to the person who asked, and disturbs nobody
 // else. Method: each bad input beside its good twin on one running cluster of real processes.
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -32,6 +33,7 @@ class BadInputTest : public testing::Test {
     return folder;
   }
 
+  // The job fails and says `named`, and the next one runs.
   void ExpectFailure(const std::string& folder, const std::string& named) {
     v1::JobSpec spec = SmallRotation(3);
     spec.mutable_problem()->mutable_rotation()->set_data_dir(folder);
@@ -39,6 +41,7 @@ class BadInputTest : public testing::Test {
     const v1::Job job = cluster_.WaitForEnd("bad-data");
     EXPECT_EQ(job.state(), v1::FAILED);
     EXPECT_NE(job.error().message().find(named), std::string::npos) << job.error().message();
+    EXPECT_NE(job.error().message().find(folder), std::string::npos) << job.error().message();
     EXPECT_EQ(job.error().worker(), "workers/w1");
     ExpectGoodJob();
   }
@@ -55,7 +58,7 @@ class BadInputTest : public testing::Test {
 TEST_F(BadInputTest, MissingFile) {
   const std::string folder = CopyOfData();
   fs::remove(folder + "/train-labels-idx1-ubyte.gz");
-  ExpectFailure(folder, folder + "/train-labels-idx1-ubyte");
+  ExpectFailure(folder, "train-labels-idx1-ubyte");
 }
 
 TEST_F(BadInputTest, TruncatedFile) {
@@ -79,6 +82,17 @@ TEST_F(BadInputTest, WorkerOfAnotherProtocolVersion) {
   EXPECT_NE(said.find("99"), std::string::npos) << said;
   EXPECT_NE(said.find("protocol version"), std::string::npos) << said;
   ExpectGoodJob();
+}
+
+TEST_F(BadInputTest, SecondWorkerOfTheSameNameWaitsForTheFirstToGo) {
+  cluster_.StartWorker("again", {"--worker_id=w1"});
+  cluster_.WaitForOutput("again", "`w1` is connected");
+  ExpectGoodJob();
+  cluster_.worker("w1").Signal(SIGTERM);
+  EXPECT_EQ(cluster_.worker("w1").Wait(), 0) << "told to end, it ends in good order";
+  cluster_.WaitForOutput("again", "connected as workers/w1");
+  cluster_.Submit("second", SmallRotation(3));
+  EXPECT_EQ(cluster_.WaitForEnd("second").state(), v1::SUCCEEDED);
 }
 
 TEST_F(BadInputTest, SecondJobOfTheSameName) {

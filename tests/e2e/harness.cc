@@ -139,6 +139,12 @@ void Cluster::StartWorker(const std::string& id, const std::vector<std::string>&
 
 void Cluster::KillWorker(const std::string& id) { workers_.at(id)->KillAndWait(); }
 
+void Cluster::WaitForOutput(const std::string& id, const std::string& text) {
+  ASSERT_TRUE(WaitUntil([&] { return workers_.at(id)->Output().find(text) != std::string::npos; }))
+      << "waiting for `" << text << "`\n"
+      << Outputs();
+}
+
 void Cluster::WaitForFreeWorkers(int count) {
   ASSERT_TRUE(WaitUntil([&] {
     v1::ListWorkersResponse response;

@@ -60,6 +60,8 @@ class Cluster {
   void StartWorker(const std::string& id, const std::vector<std::string>& flags = {});
   void KillWorker(const std::string& id);
   Process& worker(const std::string& id) { return *workers_.at(id); }
+  // Until the worker's output has this text.
+  void WaitForOutput(const std::string& id, const std::string& text);
   // Until ListWorkers shows `count` free ones.
   void WaitForFreeWorkers(int count);
 
