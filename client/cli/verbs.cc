@@ -1,0 +1,125 @@
+#include "client/cli/verbs.h"
+
+#include <utility>
+
+namespace evograd {
+namespace {
+
+// Verbs that start programs on this machine.
+std::vector<Verb> LocalVerbs() {
+  const Flag device = {"device", "DEVICE",
+                       "cpu, cuda:0, … of every worker [auto: a GPU each where there are enough]"};
+  return {
+      {"run",
+       "FILE...",
+       1,
+       -1,
+       "Runs jobs on this machine, one after another",
+       "Starts a coordinator and workers, submits each job, shows its progress and what it came "
+       "to, and ends them again.\n"
+       "Several jobs end with a table that compares them. Ctrl-C cancels the running job.",
+       {{"workers", "N", "Worker processes [as many as GPUs, else cores, and as the jobs can use]"},
+        device,
+        {"data-dir", "FOLDER",
+         "Keep the coordinator's data and the logs there [a temporary folder]"}},
+       RunVerb},
+      {"up",
+       "",
+       0,
+       0,
+       "Starts a coordinator and workers on this machine and stays until Ctrl-C",
+       "Prints the coordinator's address. A later start with the same folder goes on with its "
+       "jobs.",
+       {{"workers", "N",
+         "Worker processes; 0: workers come from elsewhere [the number of GPUs, else of cores]"},
+        device,
+        {"data-dir", "FOLDER",
+         "The coordinator's data and the logs [$XDG_STATE_HOME/evograd or ~/.local/state/evograd]"},
+        {"listen", "HOST:PORT", "Where the coordinator listens [127.0.0.1:7070]"},
+        {"insecure", "", "Let it serve other machines without encryption and authentication"}},
+       UpVerb},
+      {"hypergradient",
+       "FILE",
+       1,
+       1,
+       "Computes a job's first meta-step and writes every number of it to a file",
+       "Needs no coordinator. docs/problems.md says what the tensors are called.",
+       {{"out", "FILE", "The safetensors file to write; required"}, device},
+       HypergradientVerb},
+  };
+}
+
+// Verbs that talk to a coordinator.
+std::vector<Verb> CoordinatorVerbs() {
+  return {
+      {"submit",
+       "FILE",
+       1,
+       1,
+       "Hands a job to the coordinator and prints its name",
+       "The job is durable when its name is printed. `evograd help job-file` says what a job file "
+       "has in it.",
+       {{"name", "NAME", "The job's name, in place of the file's"},
+        {"wait", "", "Show its progress and wait for its end; Ctrl-C leaves it running"},
+        {"dry-run", "", "Only have it checked; prints it with all its defaults"}},
+       SubmitVerb},
+      {"list",
+       "",
+       0,
+       0,
+       "Lists jobs, newest first",
+       "",
+       {{"limit", "N", "At most so many [50]"}},
+       ListVerb},
+      {"describe",
+       "NAME",
+       1,
+       1,
+       "Shows a job in full: state, progress, figures, settings",
+       "",
+       {},
+       DescribeVerb},
+      {"watch",
+       "NAME",
+       1,
+       1,
+       "Shows a job's progress until it ends",
+       "From the job's first event on; with -o json each event is a line. Ctrl-C leaves the job "
+       "running.",
+       {{"after", "SEQUENCE", "Only events after this one [0]"}},
+       WatchVerb},
+      {"wait",
+       "NAME",
+       1,
+       1,
+       "Waits for a job's end and shows what it came to",
+       "The exit code says how it ended: 0 succeeded, 7 failed, 8 cancelled.",
+       {},
+       WaitVerb},
+      {"cancel", "NAME", 1, 1, "Ends a job", "", {}, CancelVerb},
+      {"workers", "", 0, 0, "Lists the connected workers", "", {}, WorkersVerb},
+      {"checkpoints", "NAME", 1, 1, "Lists a job's checkpoints", "", {}, CheckpointsVerb},
+      {"download",
+       "NAME",
+       1,
+       1,
+       "Fetches a job's checkpoint, checked against its hash, and prints the file's path",
+       "",
+       {{"step", "N", "That of step N [the last]"},
+        {"out", "FILE", "Where to put it [NAME-STEP.checkpoint]"}},
+       DownloadVerb},
+  };
+}
+
+}  // namespace
+
+const std::vector<Verb>& Verbs() {
+  static const auto& verbs = *[] {
+    auto* all = new std::vector<Verb>(LocalVerbs());
+    for (Verb& verb : CoordinatorVerbs()) all->push_back(std::move(verb));
+    return all;
+  }();
+  return verbs;
+}
+
+}  // namespace evograd
