@@ -28,7 +28,6 @@ enum class CallId : int64_t {};
 enum class ConnectionId : int64_t {};
 
 // ---- From clients and their tools; each is answered by one Reply
-// -----------------------------------------------------
 
 struct CreateJobInput {
   CallId call;
@@ -52,7 +51,6 @@ using ListCheckpointsInput = CallInput<v1::ListCheckpointsRequest>;
 using FindCheckpointInput = CallInput<v1::DownloadCheckpointRequest>;
 
 // ---- Checkpoints: their bytes go past the machine
-// ----------------------------------------------------------------------
 
 // May this upload begin? `header` without a chunk.
 using BeginUploadInput = CallInput<v1::UploadCheckpointRequest>;
@@ -71,7 +69,6 @@ struct DamagedCheckpointInput {
 };
 
 // ---- From workers
-// ------------------------------------------------------------------------------------------------------
 
 struct ConnectedInput {
   ConnectionId connection;
@@ -97,7 +94,6 @@ using Input =
                  DamagedCheckpointInput, ConnectedInput, WorkerInput, DisconnectedInput, TickInput>;
 
 // ---- What comes out
-// ----------------------------------------------------------------------------------------------------
 
 struct CheckpointLocation {
   std::string job_uid;

@@ -17,7 +17,8 @@ constexpr int64_t kSchemaVersion = 1;
 // `job` is jobs.ordinal everywhere.
 constexpr char kSchema[] = R"sql(
   CREATE TABLE jobs (
-    ordinal INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, device_kind INTEGER NOT NULL,
+    ordinal INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE,
+    device_kind INTEGER NOT NULL,
     ended INTEGER NOT NULL, job BLOB NOT NULL) STRICT;
   CREATE TABLE requests (
     request_id TEXT PRIMARY KEY, digest TEXT NOT NULL, job INTEGER NOT NULL REFERENCES jobs) STRICT;

@@ -165,8 +165,25 @@ class Step:
         weights = torch.softmax(-losses / tau, 0)
         merged = {name: sum(w * theta[name] for w, theta in zip(weights, thetas)) for name in self.theta}
         self.check("member_losses", losses)
+        self.check("weights", weights)
+        self.check_trace(merged, weights.detach().double(), sigma, tau)
         unit = tau * self.estimator["innerLearningRate"] / sigma**2 if self.estimator.get("calibrated") else 1
         return merged, unit
+
+    def check_trace(self, merged, weights, sigma, tau):
+        """g_V, s and c as they follow from their definitions."""
+        point = {name: value.detach().requires_grad_() for name, value in merged.items()}
+        gradients = torch.autograd.grad(self.validation_loss(point), list(point.values()))
+        dumped = [self.file["validation_gradient." + name] for name in point]
+        scale = max(g.abs().max().item() for g in gradients)
+        for name, got, gradient in zip(point, dumped, gradients):
+            if (got - gradient).abs().max().item() > self.tolerance() * scale:
+                raise AssertionError(f"g_V of {name} is off\n{got}\n{gradient}")
+        projections = torch.stack(
+            [sigma * sum((g * e[name]).sum().double() for name, g in zip(point, gradients)) for e in self.members()]
+        )
+        self.check("projections", projections)
+        self.check("coefficients", -weights * (projections - (weights * projections).sum()) / tau)
 
     def t1t2(self, values):
         theta = {name: value.clone().requires_grad_() for name, value in self.theta.items()}

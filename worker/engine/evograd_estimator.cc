@@ -1,5 +1,7 @@
 #include "worker/engine/evograd_estimator.h"
 
+#include <ATen/core/Tensor.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -66,6 +68,11 @@ absl::StatusOr<Estimate> EvogradEstimator::Compute(const StepContext& context,
                            Project(context, step, &estimate));
   const std::vector<double> coefficients =
       HypergradientCoefficients(step.weights, projections, spec.tau());
+  if (parts_.trace != nullptr) {
+    parts_.trace->weights = step.weights;
+    parts_.trace->projections = projections;
+    parts_.trace->coefficients = coefficients;
+  }
   EVOGRAD_ASSIGN_OR_RETURN(estimate.hypergradient, Combine(context, step, coefficients));
   const double unit = spec.calibrated()
                           ? spec.tau() * spec.inner_learning_rate() / (spec.sigma() * spec.sigma())
@@ -148,6 +155,11 @@ absl::StatusOr<std::vector<double>> EvogradEstimator::Project(const StepContext&
                 ShardsAreReplicated(parts_));
   for (int shard = sum.slice().first; shard < sum.slice().last; ++shard) {
     EVOGRAD_ASSIGN_OR_RETURN(const double loss, ValidationShard(parts_, context, shard, gradient));
+    if (parts_.trace != nullptr) {
+      at::Tensor& total = parts_.trace->validation_gradient;
+      const at::Tensor share = gradient.div(parts_.shards());
+      total = total.defined() ? total.add(share) : share;
+    }
     EVOGRAD_ASSIGN_OR_RETURN(
         std::vector<double> leaf,
         parts_.state->kernels().NoiseDots(step.perturbation.kind, step.members, gradient));

@@ -106,6 +106,17 @@ void AddResult(const v1::StepResult& result, SafetensorsWriter* writer) {
                      {result.hypergradient().begin(), result.hypergradient().end()});
 }
 
+absl::Status AddTrace(const EngineParts& parts, const EstimateTrace& trace,
+                      SafetensorsWriter* writer) {
+  if (!trace.validation_gradient.defined()) return absl::OkStatus();
+  const std::vector<int64_t> shape = {static_cast<int64_t>(trace.weights.size())};
+  writer->AddDoubles("weights", shape, trace.weights);
+  writer->AddDoubles("projections", shape, trace.projections);
+  writer->AddDoubles("coefficients", shape, trace.coefficients);
+  return AddFlat("validation_gradient.", parts.problem->parameters(), trace.validation_gradient,
+                 writer);
+}
+
 absl::Status Dump(TrainingEngine& engine, const std::string& path) {
   EngineParts& parts = engine.parts();
   SafetensorsWriter writer;
@@ -121,8 +132,13 @@ absl::Status Dump(TrainingEngine& engine, const std::string& path) {
   EVOGRAD_RETURN_IF_ERROR(AddBatch("validation.", parts.problem->ValidationBatch(0), &writer));
   EVOGRAD_RETURN_IF_ERROR(AddNoise(parts, &writer));
   const auto alone = InProcessCommunicator::CreateGroup(1, absl::Seconds(1));
-  EVOGRAD_RETURN_IF_ERROR(engine.RunStep(*alone[0]));
+  EstimateTrace trace;
+  parts.trace = &trace;
+  const absl::Status status = engine.RunStep(*alone[0]);
+  parts.trace = nullptr;
+  EVOGRAD_RETURN_IF_ERROR(status);
   AddResult(engine.pending()[0], &writer);
+  EVOGRAD_RETURN_IF_ERROR(AddTrace(parts, trace, &writer));
   EVOGRAD_RETURN_IF_ERROR(AddState("next.", engine, &writer));
   return writer.Write(path);
 }

@@ -9,9 +9,13 @@
 // and after it:
 //
 //   member_losses, train_loss, validation_loss, hypergradient    float64
+//   weights, projections, coefficients                           float64, one per member: w, s, c
+//   validation_gradient.NAME                                     g_V, at the recombined theta
 //   next.parameters.NAME, next.buffers.NAME, next.lambda
 //
-// Its text holds `spec` (the resolved JobSpec, JSON) and `base_first` (true or false): with true,
+// The three rows of w, s, c and g_V stand there for the estimators that have members. Its text
+// holds `spec` (the resolved JobSpec, JSON; with its seed, noise.K is a function of
+// algo/noise.h) and `base_first` (true or false): with true,
 // the members stand around next.parameters.
 #ifndef EVOGRAD_WORKER_ENGINE_HYPERGRADIENT_DUMP_H_
 #define EVOGRAD_WORKER_ENGINE_HYPERGRADIENT_DUMP_H_

@@ -20,12 +20,23 @@
 
 namespace evograd {
 
+// What a hypergradient was made of, for those who want to look: filled in by the estimators that
+// have members.
+struct EstimateTrace {
+  std::vector<double> weights;       // [K]
+  std::vector<double> projections;   // [K], s_k
+  std::vector<double> coefficients;  // [K], c_k
+  at::Tensor validation_gradient;    // g_V at the recombined parameters, flat
+};
+
 // Lives as long as the engine.
 struct EngineParts {
   v1::JobSpec spec;  // resolved
   std::unique_ptr<Problem> problem;
   std::unique_ptr<FlatState> state;
   const std::atomic<bool>* cancelled = nullptr;
+  // Null where nobody looks; it outlives the steps.
+  EstimateTrace* trace = nullptr;
 
   int shards() const { return spec.virtual_workers(); }
   // CANCELLED once the flag is set.
