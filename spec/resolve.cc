@@ -303,6 +303,12 @@ std::vector<FieldViolation> Resolve(v1::JobSpec* spec) {
   CheckEstimator(spec->estimator(), spec->base_optimizer().learning_rate(), &check);
   CheckOptimizer("base_optimizer", spec->base_optimizer(), &check);
   CheckOptimizer("meta_optimizer", spec->meta_optimizer(), &check);
+  if (spec->estimator().kind() == v1::Estimator::NONE &&
+      spec->meta_optimizer().weight_decay() != 0) {
+    check.Fail("meta_optimizer.weight_decay",
+               "would move the hyperparameters, which estimator NONE leaves where they began; "
+               "leave it out");
+  }
   if (spec->steps() == 0) {
     check.Fail("steps", "is missing; give the number of meta-steps, at least 1");
   } else {
