@@ -130,6 +130,19 @@ TEST_F(LossTest, AllWorkersKilledGoesOnFromTheCheckpoint) {
   EXPECT_GE(from_step, 10);
 }
 
+TEST_F(LossTest, EverythingKilledAtOnce) {
+  cluster_.Submit("everything", Spec());
+  cluster_.WaitForStep("everything", 25);
+  cluster_.KillCoordinator();
+  cluster_.KillWorker("w1");
+  cluster_.KillWorker("w2");
+  cluster_.StartCoordinator();
+  EXPECT_GE(cluster_.Get("everything").committed_steps(), 25) << "what was told is durable";
+  cluster_.StartWorker("w3");
+  ExpectSameResult("everything");
+  EXPECT_EQ(cluster_.Get("everything").restarts(), 1);
+}
+
 TEST_F(LossTest, PausedWorkerIsLeftBehindAndDoesNoHarmWhenItComesBack) {
   cluster_.Submit("paused", Spec());
   cluster_.WaitForStep("paused", 10);
