@@ -172,7 +172,12 @@ v1::Job Cluster::Get(const std::string& job_id) {
   v1::GetJobRequest request;
   request.set_name("jobs/" + job_id);
   v1::Job job;
-  const grpc::Status status = stub_->GetJob(Context().get(), request, &job);
+  grpc::Status status;
+  // Just after a restart the channel may still be the old coordinator's.
+  WaitUntil([&] {
+    status = stub_->GetJob(Context().get(), request, &job);
+    return status.error_code() != grpc::StatusCode::UNAVAILABLE;
+  });
   EXPECT_TRUE(status.ok()) << status.error_message();
   return job;
 }
