@@ -48,6 +48,8 @@ Groups::Members Groups::MembersByJob() {
 }
 
 void Groups::WakeAt(int64_t monotonic_ms) {
+  // What time alone would have changed has changed.
+  if (monotonic_ms <= state_.now.monotonic_ms) return;
   wake_at_ms_ = wake_at_ms_ == 0 ? monotonic_ms : std::min(wake_at_ms_, monotonic_ms);
 }
 

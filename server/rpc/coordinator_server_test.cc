@@ -436,12 +436,16 @@ TEST_F(CoordinatorServerTest, AWorkerThatReadsNothingIsCutOff) {
   entry.mutable_rendezvous()->set_generation(1);
   entry.mutable_rendezvous()->set_key("k");
   entry.mutable_rendezvous()->set_value(std::string(1000, 'v'));
+  v1::WorkerMessage heartbeat;
+  heartbeat.mutable_heartbeat();
   // Each is read back before the next, so that only the other one's queue grows.
   int64_t sent = 0;
   for (received.Clear(); !received.has_end_generation(); ++sent) {
     ASSERT_LT(sent, 4 * limits::kMaxOutgoingMessages);
     ASSERT_TRUE(floods->Write(entry));
     ASSERT_TRUE(floods->Read(&received));
+    // It lives, it only does not read.
+    if (sent % 500 == 0) reads_nothing->Write(heartbeat);
   }
   EXPECT_GE(sent, limits::kMaxOutgoingMessages);
   while (reads_nothing->Read(&received)) {
