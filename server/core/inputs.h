@@ -27,7 +27,7 @@ struct Now {
 enum class CallId : int64_t {};
 enum class ConnectionId : int64_t {};
 
-// ---- From clients and their tools; each is answered by one Reply
+// ---- From clients and their tools; each is answered by one Reply -----------------------------
 
 struct CreateJobInput {
   CallId call;
@@ -50,7 +50,7 @@ using ListWorkersInput = CallInput<v1::ListWorkersRequest>;
 using ListCheckpointsInput = CallInput<v1::ListCheckpointsRequest>;
 using FindCheckpointInput = CallInput<v1::DownloadCheckpointRequest>;
 
-// ---- Checkpoints: their bytes go past the machine
+// ---- Checkpoints: their bytes go past the machine --------------------------------------------
 
 // May this upload begin? `header` without a chunk.
 using BeginUploadInput = CallInput<v1::UploadCheckpointRequest>;
@@ -68,7 +68,7 @@ struct DamagedCheckpointInput {
   v1::Checkpoint checkpoint;
 };
 
-// ---- From workers
+// ---- From workers ----------------------------------------------------------------------------
 
 struct ConnectedInput {
   ConnectionId connection;
@@ -93,7 +93,7 @@ using Input =
                  ListCheckpointsInput, FindCheckpointInput, BeginUploadInput, FinishUploadInput,
                  DamagedCheckpointInput, ConnectedInput, WorkerInput, DisconnectedInput, TickInput>;
 
-// ---- What comes out
+// ---- What comes out --------------------------------------------------------------------------
 
 struct CheckpointLocation {
   std::string job_uid;

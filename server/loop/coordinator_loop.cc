@@ -47,8 +47,7 @@ absl::StatusOr<std::unique_ptr<CoordinatorLoop>> CoordinatorLoop::Start(
 
 CoordinatorLoop::~CoordinatorLoop() { Stop(); }
 
-// ---- Other threads
-// ---------------------------------------------------------------------------------
+// ---- Other threads ---------------------------------------------------------------------------
 
 bool CoordinatorLoop::Submit(Entry entry, bool always) {
   absl::Status refusal;
@@ -106,8 +105,7 @@ void CoordinatorLoop::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-// ---- The loop's thread
-// -------------------------------------------------------------------------------
+// ---- The loop's thread -----------------------------------------------------------------------
 
 void CoordinatorLoop::Run() {
   next_tick_ms_ = ReadClocks().monotonic_ms;

@@ -79,8 +79,7 @@ void EventPump::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-// ---- The pump's thread
-// -----------------------------------------------------------------------------
+// ---- The pump's thread -----------------------------------------------------------------------
 
 EventPump::Watcher* EventPump::Next(int64_t now_ms) {
   // Who has waited longest comes first, so that a long history keeps nobody else waiting.

@@ -16,7 +16,7 @@ WorkerStream* WorkerStream::Begin(CoordinatorLoop* loop) {
   return stream.get();
 }
 
-// ---- Reading -----------------------------------------------------------------------------------
+// ---- Reading ---------------------------------------------------------------------------------
 
 void WorkerStream::OnReadDone(bool ok) {
   if (!ok) {
@@ -65,7 +65,7 @@ absl::optional<ConnectionId> WorkerStream::connection_id() {
   return connection_;
 }
 
-// ---- Writing -----------------------------------------------------------------------------------
+// ---- Writing ---------------------------------------------------------------------------------
 
 void WorkerStream::Send(v1::CoordinatorMessage message) {
   {

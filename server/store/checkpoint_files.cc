@@ -61,7 +61,7 @@ std::string CheckpointFiles::Path(const std::string& job_uid,
                       checkpoint.sha256().substr(0, 16));
 }
 
-// ---- Writing -----------------------------------------------------------------------------------
+// ---- Writing ---------------------------------------------------------------------------------
 
 CheckpointFiles::Writer::Writer(std::string folder, std::string path, std::string temporary, int fd,
                                 int64_t size, std::string sha256)
@@ -113,7 +113,7 @@ absl::Status CheckpointFiles::Writer::Finish() {
   return SyncDirectory(folder_);
 }
 
-// ---- Reading -----------------------------------------------------------------------------------
+// ---- Reading ---------------------------------------------------------------------------------
 
 CheckpointFiles::Reader::~Reader() { close(fd_); }
 
@@ -151,7 +151,7 @@ absl::StatusOr<std::string> CheckpointFiles::Reader::Next() {
   return bytes;
 }
 
-// ---- Removing ----------------------------------------------------------------------------------
+// ---- Removing --------------------------------------------------------------------------------
 
 void CheckpointFiles::Remove(const std::string& job_uid, const v1::Checkpoint& checkpoint) {
   unlink(Path(job_uid, checkpoint).c_str());

@@ -294,7 +294,7 @@ absl::StatusOr<uint64_t> Store::Checksum(const std::string& job_uid, int64_t ste
   return checksum;
 }
 
-// ---- Events ------------------------------------------------------------------------------------
+// ---- Events ----------------------------------------------------------------------------------
 
 absl::StatusOr<std::unique_ptr<EventReader>> EventReader::Open(const std::string& path) {
   EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<Database> database,

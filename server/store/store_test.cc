@@ -187,7 +187,7 @@ TEST_F(StoreTest, OneProcessOwnsADirectory) {
   EXPECT_EQ(DataDir::Lock("/proc/nowhere").status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
-// ---- Faults ------------------------------------------------------------------------------------
+// ---- Faults ----------------------------------------------------------------------------------
 
 // Writes are counted; what happens at the `trigger`-th is the test's choice.
 int64_t writes = 0;

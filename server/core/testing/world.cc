@@ -44,8 +44,7 @@ void World::RestartCoordinator() {
   Boot();
 }
 
-// ---- The machine
-// ---------------------------------------------------------------------------------
+// ---- The machine -----------------------------------------------------------------------------
 
 void World::Step(const Input& input) {
   Effects effects = machine_->Step(input, now_);
@@ -114,8 +113,7 @@ World::Stream* World::FindStream(ConnectionId connection, std::string* id) {
   return nullptr;
 }
 
-// ---- Clients
-// --------------------------------------------------------------------------------------
+// ---- Clients ---------------------------------------------------------------------------------
 
 absl::StatusOr<Answer> World::Call(const Input& input) {
   const CallId call = static_cast<CallId>(calls_);
@@ -152,8 +150,7 @@ absl::StatusOr<v1::Job> World::Cancel(const std::string& id) {
   return JobOf(Call(input));
 }
 
-// ---- Workers
-// --------------------------------------------------------------------------------------
+// ---- Workers ---------------------------------------------------------------------------------
 
 ModelWorker* World::AddWorker(const std::string& id, v1::DeviceKind kind) {
   workers_[id] = std::make_unique<ModelWorker>(id, kind);

@@ -50,7 +50,7 @@ class World {
   std::map<std::string, std::unique_ptr<ModelWorker>>& workers() { return workers_; }
   ModelWorker* worker(const std::string& id) { return workers_.at(id).get(); }
 
-  // ---- One thing happens; false where there is nothing to do -----------------------------------
+  // ---- One thing happens; false where there is nothing to do ---------------------------------
 
   bool DeliverToCoordinator(const std::string& id);
   bool DeliverToWorker(const std::string& id);
