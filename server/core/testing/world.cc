@@ -221,7 +221,8 @@ bool World::Duplicate(const std::string& id) {
   std::deque<v1::WorkerMessage>& up = stream->second.up;
   std::deque<v1::CoordinatorMessage>& down = stream->second.down;
   if (!up.empty()) up.push_back(v1::WorkerMessage(up.front()));
-  if (up.empty() && !down.empty()) down.push_back(v1::CoordinatorMessage(down.front()));
+  // At once: the coordinator says nothing twice, and a stream keeps the order of what it said.
+  if (up.empty() && !down.empty()) down.push_front(v1::CoordinatorMessage(down.front()));
   return !up.empty() || !down.empty();
 }
 

@@ -54,7 +54,8 @@ class World {
 
   bool DeliverToCoordinator(const std::string& id);
   bool DeliverToWorker(const std::string& id);
-  // The next message to or from the worker will arrive once more, later.
+  // The next message from the worker will arrive once more, later; or where there is none, the next
+  // one to it will arrive twice.
   bool Duplicate(const std::string& id);
   void Work(const std::string& id);
   // Time passes, in ticks; living workers send heartbeats each second.
