@@ -33,7 +33,7 @@
 #include "common/limits.h"
 #include "common/status_macros.h"
 #include "worker/agent/agent.h"
-#include "worker/agent/communicator_choice.h"
+#include "worker/collective/communicator_factory.h"
 #include "worker/collective/nccl_communicator.h"
 #include "worker/engine/engine.h"
 
@@ -131,7 +131,11 @@ absl::StatusOr<agent::AgentOptions> MakeOptions() {
   options.cuda_device = device.cuda_device;
   options.interface_address = absl::GetFlag(FLAGS_interface_address);
   options.make_engine = MakeEngine;
-  options.make_communicator = agent::ChooseCommunicator(device.cuda);
+  // The coordinator makes groups of one kind of device only.
+  const auto memory = device.cuda ? Communicator::Memory::kCuda : Communicator::Memory::kHost;
+  options.make_communicator = [memory](const CommunicatorOptions& group, Rendezvous& rendezvous) {
+    return CreateCommunicator(memory, group, rendezvous);
+  };
   options.say = Say;
   v1::Hello& hello = options.hello;
   EVOGRAD_ASSIGN_OR_RETURN(*hello.mutable_worker_id(),
