@@ -9,7 +9,8 @@ import re
 import sys
 
 THIRD_PARTY = {
-    "absl", "cuda", "gloo", "googletest", "grpc", "openssl", "protobuf", "sqlite", "yaml_cpp", "zlib", "wheels",
+    "absl", "cuda", "gloo", "googletest", "grpc", "nlohmann_json", "openssl", "protobuf", "sentencepiece", "spng", "sqlite",
+    "turbojpeg", "yaml_cpp", "zlib", "wheels",
 }
 
 # Folder (longest prefix counts) -> what it may depend on, itself apart.
@@ -26,8 +27,10 @@ ALLOWED = {
     "worker/core": {"algo", "common", "spec", "proto", "absl", "protobuf"},
     "worker/kernels": {"algo", "common", "absl", "wheels:cudart"},
     "worker/collective": {"algo", "common", "absl", "gloo", "wheels:nccl", "wheels:cudart"},
-    "worker/data": {"common", "spec", "absl", "zlib", "algo", "wheels:torch"},
-    "worker/models": {"common", "absl", "algo", "wheels:torch"},
+    "worker/data": {
+        "common", "spec", "absl", "algo", "nlohmann_json", "sentencepiece", "spng", "turbojpeg", "zlib", "wheels:torch",
+    },
+    "worker/models": {"common", "absl", "algo", "nlohmann_json", "wheels:torch"},
     "worker/problems": {"worker/data", "worker/models", "algo", "common", "spec", "proto", "absl", "protobuf", "wheels:torch"},
     "worker/engine": {
         "worker/kernels", "worker/problems", "worker/collective", "worker/data", "algo", "common", "spec", "proto",

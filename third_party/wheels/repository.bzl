@@ -1,17 +1,24 @@
 """A repository over the folder that third_party/wheels/install.sh filled from requirements.lock."""
 
+def _site(ctx, variable, lock):
+    """The folder that holds what `lock` lists."""
+    site = ctx.os.environ.get(variable, "")
+    if site:
+        return site
+
+    # Reached only when bazel is called without ./bazelw.
+    result = ctx.execute(
+        [ctx.path(Label("//third_party/wheels:install.sh")), ctx.path(lock)],
+        timeout = 3600,
+        quiet = False,
+    )
+    if result.return_code != 0:
+        fail("installing the wheels failed: " + result.stderr)
+    return result.stdout.strip()
+
 def _impl(ctx):
-    site = ctx.os.environ.get("EVOGRAD_WHEELS", "")
-    if not site:
-        # Reached only when bazel is called without ./bazelw.
-        result = ctx.execute(
-            [ctx.path(Label("//third_party/wheels:install.sh")), ctx.path(ctx.attr.lock)],
-            timeout = 3600,
-            quiet = False,
-        )
-        if result.return_code != 0:
-            fail("installing the wheels failed: " + result.stderr)
-        site = result.stdout.strip()
+    site = _site(ctx, "EVOGRAD_WHEELS", ctx.attr.lock)
+    peers = _site(ctx, "EVOGRAD_PEERS", ctx.attr.peers_lock)
     ctx.symlink(site + "/nvidia", "nvidia")
 
     # LibTorch carries headers of another protobuf, which would hide Debian's from a file that includes both.
@@ -19,14 +26,20 @@ def _impl(ctx):
         if header.basename != "google":
             ctx.symlink(header, "torch/include/" + header.basename)
     ctx.template("BUILD", ctx.attr.build_file, {"{SITE}": site})
-    ctx.file("site.bzl", 'SITE = "%s"\n' % site)
+    
+    # Tests that run Python put both on its path.
+    ctx.file("site.bzl", 'SITE = "%s"\nPEERS = "%s"\n' % (site, peers))
 
 wheels_repository = repository_rule(
     implementation = _impl,
     attrs = {
         "build_file": attr.label(mandatory = True),
         "lock": attr.label(mandatory = True),
+        "peers_lock": attr.label(mandatory = True),
     },
-    environ = ["EVOGRAD_WHEELS"],
+    environ = [
+        "EVOGRAD_PEERS",
+        "EVOGRAD_WHEELS",
+    ],
     local = False,
 )
