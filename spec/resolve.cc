@@ -9,58 +9,11 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/limits.h"
+#include "spec/checker.h"
+#include "spec/problem.h"
 
 namespace evograd {
 namespace {
-
-// Smaller and larger numbers vanish or overflow in float32, the narrowest type of a job.
-constexpr double kMinPositive = 1e-30;
-constexpr double kMaxMagnitude = 1e30;
-
-// Collects violations; the checks' names say what they allow.
-class Checker {
- public:
-  void Fail(const std::string& field, const std::string& description) {
-    violations_.push_back({field, description});
-  }
-
-  void InRange(const std::string& field, int64_t value, int64_t low, int64_t high) {
-    if (value < low || value > high) {
-      Fail(field, absl::StrCat(value, " is outside ", low, " to ", high));
-    }
-  }
-  void NotNegative(const std::string& field, int64_t value) {
-    if (value < 0) Fail(field, absl::StrCat(value, " is negative; give 0 or more"));
-  }
-  // Comparisons are written so that NaN fails them.
-  void Positive(const std::string& field, double value) {
-    if (!(value >= kMinPositive && value <= kMaxMagnitude)) {
-      Fail(field, absl::StrCat(value, " is not allowed; give a number greater than 0 (",
-                               kMinPositive, " to ", kMaxMagnitude, ")"));
-    }
-  }
-  void PositiveOrZero(const std::string& field, double value) {
-    if (!(value >= 0 && value <= kMaxMagnitude)) {
-      Fail(field, absl::StrCat(value, " is not allowed; give 0 or a number up to ", kMaxMagnitude));
-    }
-  }
-  void Finite(const std::string& field, double value) {
-    if (!(value >= -kMaxMagnitude && value <= kMaxMagnitude)) {
-      Fail(field, absl::StrCat(value, " is not allowed; give a number between ", -kMaxMagnitude,
-                               " and ", kMaxMagnitude));
-    }
-  }
-  void BelowOne(const std::string& field, double value) {
-    if (!(value >= 0 && value < 1)) {
-      Fail(field, absl::StrCat(value, " is not allowed; give 0 or more and less than 1"));
-    }
-  }
-
-  std::vector<FieldViolation> Take() { return std::move(violations_); }
-
- private:
-  std::vector<FieldViolation> violations_;
-};
 
 std::string Join(const std::string& prefix, const std::string& name) {
   return prefix.empty() ? name : absl::StrCat(prefix, ".", name);
@@ -93,12 +46,6 @@ void CheckKnown(const google::protobuf::Message& message, const std::string& pre
   }
 }
 
-// Sets a field whose zero means "absent".
-#define EVOGRAD_DEFAULT_IF_ZERO(message, field, value) \
-  if ((message)->field() == 0) (message)->set_##field(value)
-#define EVOGRAD_DEFAULT_IF_ABSENT(message, field, value) \
-  if (!(message)->has_##field()) (message)->set_##field(value)
-
 void FillOptimizer(v1::Optimizer* optimizer) {
   EVOGRAD_DEFAULT_IF_ZERO(optimizer, kind, v1::Optimizer::ADAM);
   EVOGRAD_DEFAULT_IF_ABSENT(optimizer, learning_rate, 0.001);
@@ -107,22 +54,7 @@ void FillOptimizer(v1::Optimizer* optimizer) {
   EVOGRAD_DEFAULT_IF_ABSENT(optimizer, epsilon, 1e-8);
 }
 
-void FillProblem(v1::Problem* problem) {
-  if (problem->has_toy1d()) {
-    EVOGRAD_DEFAULT_IF_ABSENT(problem->mutable_toy1d(), initial_lambda, 1);
-  }
-  if (problem->has_rotation()) {
-    v1::Rotation* rotation = problem->mutable_rotation();
-    EVOGRAD_DEFAULT_IF_ABSENT(rotation, angle_degrees, 30);
-    EVOGRAD_DEFAULT_IF_ZERO(rotation, train_examples, 40'000);
-    EVOGRAD_DEFAULT_IF_ZERO(rotation, validation_examples, 10'000);
-    EVOGRAD_DEFAULT_IF_ZERO(rotation, batch_size, 128);
-    EVOGRAD_DEFAULT_IF_ZERO(rotation, validation_batch_size, 128);
-  }
-}
-
 void FillDefaults(v1::JobSpec* spec) {
-  if (spec->has_problem()) FillProblem(spec->mutable_problem());
   FillOptimizer(spec->mutable_base_optimizer());
   FillOptimizer(spec->mutable_meta_optimizer());
 
@@ -145,77 +77,7 @@ void FillDefaults(v1::JobSpec* spec) {
   EVOGRAD_DEFAULT_IF_ZERO(spec, max_restarts, 10);
   EVOGRAD_DEFAULT_IF_ZERO(spec, collective_timeout_seconds,
                           limits::kDefaultCollectiveTimeoutSeconds);
-}
-
-#undef EVOGRAD_DEFAULT_IF_ZERO
-#undef EVOGRAD_DEFAULT_IF_ABSENT
-
-void CheckToy1d(const v1::Toy1d& toy, Checker* check) {
-  check->Finite("problem.toy1d.initial_x", toy.initial_x());
-  const std::string field = "problem.toy1d.initial_lambda";
-  check->Finite(field, toy.initial_lambda());
-  if (toy.x_at_optimum() && toy.initial_lambda() <= -1) {
-    check->Fail(field, absl::StrCat(toy.initial_lambda(),
-                                    " leaves the training loss without a minimum "
-                                    "for x_at_optimum; give more than -1"));
-  }
-}
-
-void CheckDirectory(const std::string& field, const std::string& path, Checker* check) {
-  const bool printable = std::none_of(path.begin(), path.end(),
-                                      [](unsigned char c) { return absl::ascii_iscntrl(c); });
-  if (path.empty()) {
-    check->Fail(field, "is missing; give the folder's absolute path as the workers see it");
-  } else if (path.size() > limits::kMaxPathBytes) {
-    check->Fail(field, absl::StrCat("is ", path.size(), " bytes long; at most ",
-                                    limits::kMaxPathBytes, " are allowed"));
-  } else if (!printable) {
-    check->Fail(field, "has a control character in it; give a plain path");
-  } else if (path.front() != '/') {
-    check->Fail(field, absl::StrCat("`", path,
-                                    "` is relative; give an absolute path as the workers see it"));
-  }
-}
-
-void CheckBatch(const std::string& field, int64_t batch_size, int64_t examples,
-                const std::string& examples_field, int64_t virtual_workers, Checker* check) {
-  if (batch_size < 1 || batch_size > limits::kMaxBatchSize) {
-    check->InRange(field, batch_size, 1, limits::kMaxBatchSize);
-  } else if (examples >= 1 && batch_size > examples) {
-    check->Fail(field,
-                absl::StrCat(batch_size, " is more than the ", examples, " of ", examples_field));
-  } else if (virtual_workers >= 1 && batch_size % virtual_workers != 0) {
-    check->Fail(field, absl::StrCat(batch_size, " cannot be cut into ", virtual_workers,
-                                    " equal shards (virtual_workers); give a multiple of it"));
-  }
-}
-
-void CheckRotation(const v1::Rotation& rotation, int64_t virtual_workers, Checker* check) {
-  const std::string at = "problem.rotation.";
-  CheckDirectory(at + "data_dir", rotation.data_dir(), check);
-  if (!(rotation.angle_degrees() >= -180 && rotation.angle_degrees() <= 180)) {
-    check->Fail(at + "angle_degrees",
-                absl::StrCat(rotation.angle_degrees(), " is outside -180 to 180"));
-  }
-  check->InRange(at + "train_examples", rotation.train_examples(), 1, limits::kMaxExamples);
-  check->InRange(at + "validation_examples", rotation.validation_examples(), 1,
-                 limits::kMaxExamples);
-  check->InRange(at + "test_examples", rotation.test_examples(), 0, limits::kMaxExamples);
-  CheckBatch(at + "batch_size", rotation.batch_size(), rotation.train_examples(), "train_examples",
-             virtual_workers, check);
-  CheckBatch(at + "validation_batch_size", rotation.validation_batch_size(),
-             rotation.validation_examples(), "validation_examples", virtual_workers, check);
-}
-
-void CheckProblem(const v1::JobSpec& spec, Checker* check) {
-  switch (spec.problem().kind_case()) {
-    case v1::Problem::kToy1D:
-      return CheckToy1d(spec.problem().toy1d(), check);
-    case v1::Problem::kRotation:
-      return CheckRotation(spec.problem().rotation(), spec.virtual_workers(), check);
-    case v1::Problem::KIND_NOT_SET:
-      return check->Fail("problem", "is missing; give one of toy1d, rotation");
-  }
+  FillProblem(spec);
 }
 
 void CheckEstimator(const v1::Estimator& estimator, double base_learning_rate, Checker* check) {

@@ -26,7 +26,7 @@ def _impl(ctx):
         if header.basename != "google":
             ctx.symlink(header, "torch/include/" + header.basename)
     ctx.template("BUILD", ctx.attr.build_file, {"{SITE}": site})
-    
+
     # Tests that run Python put both on its path.
     ctx.file("site.bzl", 'SITE = "%s"\nPEERS = "%s"\n' % (site, peers))
 

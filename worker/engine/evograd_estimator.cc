@@ -31,6 +31,7 @@ struct EvogradEstimator::Step {
   // Members from `first` on are dealt to the ranks: leaf i of their tree is member first + i.
   int first = 0;
   LeafRange slice;
+  Batch batch;  // prepared
   // This rank's, where they are kept; null otherwise.
   std::vector<std::unique_ptr<RetainedMember>> retained;
   std::vector<double> weights;
@@ -52,6 +53,7 @@ absl::StatusOr<Estimate> EvogradEstimator::Compute(const StepContext& context,
   step.slice = SliceOf(step.leaves(), context.exchange->rank(), context.exchange->size());
   step.retained.resize(step.members.size());
 
+  EVOGRAD_ASSIGN_OR_RETURN(step.batch, Prepare(context));
   Estimate estimate;
   EVOGRAD_ASSIGN_OR_RETURN(const std::vector<double> mine, EvaluateMembers(context, &step));
   EVOGRAD_ASSIGN_OR_RETURN(estimate.member_losses,
@@ -98,6 +100,14 @@ bool EvogradEstimator::Retains(int members_here) const {
   return member_bytes_ < 0 || members_here * member_bytes_ <= room;
 }
 
+absl::StatusOr<Batch> EvogradEstimator::Prepare(const StepContext& context) {
+  EVOGRAD_RETURN_IF_ERROR(parts_.state->WriteBase());
+  const LayerNoise noise(parts_.state->device(), BaseLayerSeed(parts_, context.step, 0));
+  absl::StatusOr<Batch> batch = parts_.problem->PrepareMembers(context.train, context.lambda);
+  if (!batch.ok()) return Located(parts_, context.step, "base point", batch.status());
+  return batch;
+}
+
 absl::StatusOr<std::vector<double>> EvogradEstimator::EvaluateMembers(const StepContext& context,
                                                                       Step* step) {
   std::vector<double> losses;
@@ -115,14 +125,14 @@ absl::StatusOr<std::vector<double>> EvogradEstimator::EvaluateMembers(const Step
 absl::StatusOr<double> EvogradEstimator::EvaluateMember(const StepContext& context, int member,
                                                         int members_here, Step* step) {
   const LayerNoise noise(parts_.state->device(), MemberLayerSeed(parts_, context.step, member));
-  if (!Retains(members_here)) return parts_.problem->MemberLoss(context.train, context.lambda);
+  if (!Retains(members_here)) return parts_.problem->MemberLoss(step->batch, context.lambda);
   std::unique_ptr<RetainedMember>& retained = step->retained[member];
   if (member_bytes_ >= 0) {
-    EVOGRAD_ASSIGN_OR_RETURN(retained, parts_.problem->RetainMember(context.train, context.lambda));
+    EVOGRAD_ASSIGN_OR_RETURN(retained, parts_.problem->RetainMember(step->batch, context.lambda));
     return retained->loss();
   }
   const MemoryMeter meter;
-  EVOGRAD_ASSIGN_OR_RETURN(retained, parts_.problem->RetainMember(context.train, context.lambda));
+  EVOGRAD_ASSIGN_OR_RETURN(retained, parts_.problem->RetainMember(step->batch, context.lambda));
   member_bytes_ = meter.live_bytes();
   const double loss = retained->loss();
   if (!Retains(members_here)) retained.reset();
@@ -183,7 +193,7 @@ absl::StatusOr<std::vector<double>> EvogradEstimator::MemberHypergradient(
   }
   const LayerNoise noise(parts_.state->device(), MemberLayerSeed(parts_, context.step, member));
   EVOGRAD_ASSIGN_OR_RETURN(const LossAndGradient result,
-                           parts_.problem->MemberGradient(context.train, context.lambda));
+                           parts_.problem->MemberGradient(step.batch, context.lambda));
   return ToDoubles(result.hypergradient);
 }
 

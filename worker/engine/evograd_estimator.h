@@ -23,6 +23,8 @@ class EvogradEstimator : public Estimator {
   // One step's population, and what becomes of it.
   struct Step;
 
+  // Before phase 1: what members share, computed at the base point.
+  absl::StatusOr<Batch> Prepare(const StepContext& context);
   // Phase 1: the losses of this rank's members.
   absl::StatusOr<std::vector<double>> EvaluateMembers(const StepContext& context, Step* step);
   absl::StatusOr<double> EvaluateMember(const StepContext& context, int member, int members_here,

@@ -277,16 +277,17 @@ absl::StatusOr<v1::Evaluation> TrainingEngine::Evaluate() {
   return CatchTorch([&]() -> absl::StatusOr<v1::Evaluation> {
     ConfigureTorch();
     EVOGRAD_RETURN_IF_ERROR(parts_.state->WriteBase());
-    absl::StatusOr<std::map<std::string, double>> metrics;
+    absl::StatusOr<ProblemEvaluation> result;
     {
       const LayerNoise noise(parts_.state->device(),
                              EvaluationLayerSeed(parts_, completed_steps()));
-      metrics = parts_.problem->Evaluate(LambdaTensor());
+      result = parts_.problem->Evaluate(LambdaTensor());
     }
-    if (!metrics.ok()) return Located(parts_, completed_steps(), "evaluation", metrics.status());
+    if (!result.ok()) return Located(parts_, completed_steps(), "evaluation", result.status());
     v1::Evaluation evaluation;
     evaluation.set_step(completed_steps());
-    evaluation.mutable_metrics()->insert(metrics->begin(), metrics->end());
+    evaluation.mutable_metrics()->insert(result->metrics.begin(), result->metrics.end());
+    for (const std::string& warning : result->warnings) evaluation.add_warnings(warning);
     return evaluation;
   });
 }

@@ -91,7 +91,7 @@ class AutogradMember : public RetainedMember {
 at::ScalarType TypeOf(v1::DataType type) { return type == v1::FLOAT64 ? at::kDouble : at::kFloat; }
 
 AutogradProblem::AutogradProblem(std::shared_ptr<torch::nn::Module> module, at::ScalarType type,
-                                 const at::Device& device)
+                                 const at::Device& device, const Perturbed& perturbed)
     : module_(std::move(module)),
       type_(type),
       device_(device),
@@ -99,7 +99,8 @@ AutogradProblem::AutogradProblem(std::shared_ptr<torch::nn::Module> module, at::
       buffers_(c10::elementSize(type)) {
   module_->to(device_, type_);
   for (const auto& item : module_->named_parameters()) {
-    parameters_.Add(item.key(), item.value().sizes().vec());
+    parameters_.Add(item.key(), item.value().sizes().vec(),
+                    perturbed == nullptr || perturbed(item.key()));
     parameter_tensors_.push_back(item.value());
   }
   for (const auto& item : module_->named_buffers()) {
@@ -237,6 +238,36 @@ absl::StatusOr<at::Tensor> AutogradProblem::CrossGradient(const Batch& batch,
       return NoPath();
     }
     return at::zeros_like(leaf);
+  });
+}
+
+absl::Status AutogradProblem::HessianVector(const Batch& batch, const at::Tensor& lambda,
+                                            const at::Tensor& direction,
+                                            const at::Tensor& product) {
+  return CatchTorch([&]() -> absl::Status {
+    RequireParameterGradients(true);
+    const at::Tensor loss = TrainLoss(batch, lambda.detach());
+    EVOGRAD_RETURN_IF_ERROR(Finite(loss, "training").status());
+    const std::vector<at::Tensor> gradients =
+        torch::autograd::grad({loss}, parameter_tensors_, {}, /*retain_graph=*/true,
+                              /*create_graph=*/true, /*allow_unused=*/true);
+    std::vector<at::Tensor> outputs;
+    std::vector<at::Tensor> seeds;
+    for (size_t i = 0; i < gradients.size(); ++i) {
+      if (!gradients[i].defined() || !gradients[i].requires_grad()) continue;
+      outputs.push_back(gradients[i]);
+      seeds.push_back(View(direction, parameters_.slots()[i]));
+    }
+    product.zero_();
+    // A loss that is linear in theta.
+    if (outputs.empty()) return absl::OkStatus();
+    const std::vector<at::Tensor> products =
+        torch::autograd::grad(outputs, parameter_tensors_, seeds, /*retain_graph=*/false,
+                              /*create_graph=*/false, /*allow_unused=*/true);
+    for (size_t i = 0; i < products.size(); ++i) {
+      if (products[i].defined()) View(product, parameters_.slots()[i]).copy_(products[i]);
+    }
+    return absl::OkStatus();
   });
 }
 

@@ -26,6 +26,7 @@
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -65,12 +66,17 @@ class AutogradProblem : public Problem {
   absl::StatusOr<double> ValidationGradient(const Batch& batch, const at::Tensor& gradient) final;
   absl::StatusOr<at::Tensor> CrossGradient(const Batch& batch, const at::Tensor& lambda,
                                            const at::Tensor& direction) final;
+  absl::Status HessianVector(const Batch& batch, const at::Tensor& lambda,
+                             const at::Tensor& direction, const at::Tensor& product) final;
 
  protected:
+  // Whether members differ in the parameter of this name.
+  using Perturbed = std::function<bool(const std::string& name)>;
+
   // `module` is moved to `type` and `device`; its parameters and buffers may not change in number
-  // or shape afterwards.
+  // or shape afterwards. Without `perturbed` members differ in all parameters.
   AutogradProblem(std::shared_ptr<torch::nn::Module> module, at::ScalarType type,
-                  const at::Device& device);
+                  const at::Device& device, const Perturbed& perturbed = nullptr);
 
   // Scalar losses at the bound parameters; both may throw what LibTorch throws.
   virtual at::Tensor TrainLoss(const Batch& batch, const at::Tensor& lambda) = 0;

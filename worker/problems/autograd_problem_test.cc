@@ -57,8 +57,8 @@ class TestProblem : public AutogradProblem {
   absl::Status Initialise(uint64_t) override { return absl::OkStatus(); }
   absl::StatusOr<Batch> TrainBatch(int64_t) override { return Batch{}; }
   absl::StatusOr<Batch> ValidationBatch(int64_t) override { return Batch{}; }
-  absl::StatusOr<std::map<std::string, double>> Evaluate(const at::Tensor&) override {
-    return std::map<std::string, double>{};
+  absl::StatusOr<ProblemEvaluation> Evaluate(const at::Tensor&) override {
+    return ProblemEvaluation{};
   }
 
   Use use = Use::kBoth;

@@ -32,9 +32,9 @@ namespace evograd {
 struct TensorSlot {
   std::string name;
   std::vector<int64_t> shape;
-  int64_t offset = 0;  // in elements
-  int64_t size = 0;    // in elements
-  bool perturbed = true;
+  int64_t offset = 0;     // in elements
+  int64_t size = 0;       // in elements
+  bool perturbed = true;  // whether members differ in it
 };
 
 class ParameterLayout {
@@ -62,6 +62,13 @@ class ParameterLayout {
 // Examples of one step; every tensor's first dimension counts examples (for few-shot: episodes).
 struct Batch {
   std::vector<at::Tensor> tensors;
+};
+
+// What an evaluation says: metrics by name, shares in [0, 1], and warnings for a person, a sentence
+// each.
+struct ProblemEvaluation {
+  std::map<std::string, double> metrics;
+  std::vector<std::string> warnings;
 };
 
 // A loss and, where asked for, its gradient to lambda: shape [H], on the problem's device.
@@ -106,6 +113,15 @@ class Problem {
   virtual absl::StatusOr<Batch> ValidationBatch(int64_t step) = 0;
   virtual absl::StatusOr<Batch> Shard(const Batch& batch, int shard, int shards) = 0;
 
+  // What the members of a step have in common, computed once, at the base point: called with base
+  // parameters bound before the first member, it answers the batch that the three functions of
+  // members take. Most simply that is `batch` itself. A problem whose hyperparameters read training
+  // losses adds those of the base point; one whose first layers no member changes puts their
+  // activations in the inputs' place.
+  virtual absl::StatusOr<Batch> PrepareMembers(const Batch& batch, const at::Tensor& lambda) {
+    return batch;
+  }
+
   // l_T at the bound theta.
   virtual absl::StatusOr<double> MemberLoss(const Batch& batch, const at::Tensor& lambda) = 0;
   virtual absl::StatusOr<std::unique_ptr<RetainedMember>> RetainMember(
@@ -125,8 +141,15 @@ class Problem {
   // d/d lambda of <d l_T / d theta, direction>: exact second order, shape [H]; `direction` is flat.
   virtual absl::StatusOr<at::Tensor> CrossGradient(const Batch& batch, const at::Tensor& lambda,
                                                    const at::Tensor& direction) = 0;
+  // (d^2 l_T / d theta^2) direction into `product` (flat, overwritten; not `direction` itself):
+  // exact second order.
+  virtual absl::Status HessianVector(const Batch& batch, const at::Tensor& lambda,
+                                     const at::Tensor& direction, const at::Tensor& product) = 0;
 
-  virtual absl::StatusOr<std::map<std::string, double>> Evaluate(const at::Tensor& lambda) = 0;
+  virtual absl::StatusOr<ProblemEvaluation> Evaluate(const at::Tensor& lambda) = 0;
+  // Tensors of any type that go with every checkpoint, by name: what the problem made of its data
+  // and a person may want to see (a noise matrix, the numbers of relabelled examples).
+  virtual std::map<std::string, at::Tensor> Artifacts() const { return {}; }
 };
 
 }  // namespace evograd

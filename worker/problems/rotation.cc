@@ -161,16 +161,16 @@ class Rotation : public AutogradProblem {
                                             spec_.validation_batch_size(), step));
   }
 
-  absl::StatusOr<std::map<std::string, double>> Evaluate(const at::Tensor& lambda) override {
-    using Metrics = std::map<std::string, double>;
-    return CatchTorch([&]() -> absl::StatusOr<Metrics> {
+  absl::StatusOr<ProblemEvaluation> Evaluate(const at::Tensor& lambda) override {
+    return CatchTorch([&]() -> absl::StatusOr<ProblemEvaluation> {
       EVOGRAD_ASSIGN_OR_RETURN(const Score rotated, ScoreOf(test_rotated_));
       EVOGRAD_ASSIGN_OR_RETURN(const Score upright, ScoreOf(test_upright_));
-      return Metrics{{"accuracy_rotated", rotated.accuracy},
-                     {"accuracy_upright", upright.accuracy},
-                     {"test_loss", rotated.loss},
-                     {"angle_degrees", lambda.item<double>() * kDegreesPerRadian},
-                     {"true_angle_degrees", spec_.angle_degrees()}};
+      return ProblemEvaluation{{{"accuracy_rotated", rotated.accuracy},
+                                {"accuracy_upright", upright.accuracy},
+                                {"test_loss", rotated.loss},
+                                {"angle_degrees", lambda.item<double>() * kDegreesPerRadian},
+                                {"true_angle_degrees", spec_.angle_degrees()}},
+                               {}};
     });
   }
 

@@ -50,13 +50,13 @@ class Toy1d : public AutogradProblem {
   absl::StatusOr<Batch> TrainBatch(int64_t step) override { return Batch{}; }
   absl::StatusOr<Batch> ValidationBatch(int64_t step) override { return Batch{}; }
 
-  absl::StatusOr<std::map<std::string, double>> Evaluate(const at::Tensor& lambda) override {
-    using Metrics = std::map<std::string, double>;
-    return CatchTorch([&]() -> absl::StatusOr<Metrics> {
+  absl::StatusOr<ProblemEvaluation> Evaluate(const at::Tensor& lambda) override {
+    return CatchTorch([&]() -> absl::StatusOr<ProblemEvaluation> {
       const at::NoGradGuard no_grad;
-      return Metrics{{"x", module_->x().item<double>()},
-                     {"lambda", lambda.item<double>()},
-                     {"validation_loss", ValidationLoss(Batch{}).item<double>()}};
+      return ProblemEvaluation{{{"x", module_->x().item<double>()},
+                                {"lambda", lambda.item<double>()},
+                                {"validation_loss", ValidationLoss(Batch{}).item<double>()}},
+                               {}};
     });
   }
 

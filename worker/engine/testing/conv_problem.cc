@@ -82,12 +82,11 @@ class ConvProblem : public AutogradProblem {
   }
   absl::StatusOr<Batch> ValidationBatch(int64_t step) override { return MakeBatch(step, 3); }
 
-  absl::StatusOr<std::map<std::string, double>> Evaluate(const at::Tensor& lambda) override {
+  absl::StatusOr<ProblemEvaluation> Evaluate(const at::Tensor& lambda) override {
     const at::NoGradGuard no_grad;
     const Batch batch = MakeBatch(0, 4);
     const double loss = ValidationLoss(batch).item<double>();
-    return std::map<std::string, double>{{"test_loss", loss},
-                                         {"first_scale", lambda[0].item<double>()}};
+    return ProblemEvaluation{{{"test_loss", loss}, {"first_scale", lambda[0].item<double>()}}, {}};
   }
 
  protected:
