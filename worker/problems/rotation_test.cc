@@ -247,17 +247,18 @@ TEST_P(RotationTest, MetricsAreTheTwins) {
   const at::Tensor rotated = TwinLogits(Unit(pixels, 30));
   const at::Tensor upright = TwinLogits(Unit(pixels, 0));
 
-  const auto metrics = problem_->Evaluate(Angle(kRadians / 2));
-  ASSERT_TRUE(metrics.ok()) << metrics.status();
-  EXPECT_EQ(metrics->size(), 5u);
-  EXPECT_EQ(metrics->at("accuracy_rotated"),
+  const auto evaluation = problem_->Evaluate(Angle(kRadians / 2));
+  ASSERT_TRUE(evaluation.ok()) << evaluation.status();
+  const auto& metrics = evaluation->metrics;
+  EXPECT_EQ(metrics.size(), 5u);
+  EXPECT_EQ(metrics.at("accuracy_rotated"),
             rotated.argmax(1).eq(targets).sum().item<double>() / 25);
-  EXPECT_EQ(metrics->at("accuracy_upright"),
+  EXPECT_EQ(metrics.at("accuracy_upright"),
             upright.argmax(1).eq(targets).sum().item<double>() / 25);
-  EXPECT_NEAR(metrics->at("test_loss"), at::cross_entropy_loss(rotated, targets).item<double>(),
+  EXPECT_NEAR(metrics.at("test_loss"), at::cross_entropy_loss(rotated, targets).item<double>(),
               tolerance());
-  EXPECT_NEAR(metrics->at("angle_degrees"), 15, 1e-5);
-  EXPECT_EQ(metrics->at("true_angle_degrees"), 30);
+  EXPECT_NEAR(metrics.at("angle_degrees"), 15, 1e-5);
+  EXPECT_EQ(metrics.at("true_angle_degrees"), 30);
   cancelled_ = true;
   EXPECT_EQ(problem_->Evaluate(Angle(0)).status().code(), absl::StatusCode::kCancelled);
 }

@@ -83,12 +83,13 @@ TEST_P(Toy1dTest, TheOptimumFollowsLambda) {
 
 TEST_P(Toy1dTest, MetricsShowTheState) {
   Make(false);
-  const auto metrics = problem_->Evaluate(Lambda(0.5));
-  ASSERT_TRUE(metrics.ok()) << metrics.status();
-  EXPECT_EQ(metrics->size(), 3u);
-  EXPECT_NEAR(metrics->at("x"), -1.8, tolerance());
-  EXPECT_EQ(metrics->at("lambda"), 0.5);
-  EXPECT_NEAR(metrics->at("validation_loss"), 2.3 * 2.3, 10 * tolerance());
+  const auto evaluation = problem_->Evaluate(Lambda(0.5));
+  ASSERT_TRUE(evaluation.ok()) << evaluation.status();
+  const auto& metrics = evaluation->metrics;
+  EXPECT_EQ(metrics.size(), 3u);
+  EXPECT_NEAR(metrics.at("x"), -1.8, tolerance());
+  EXPECT_EQ(metrics.at("lambda"), 0.5);
+  EXPECT_NEAR(metrics.at("validation_loss"), 2.3 * 2.3, 10 * tolerance());
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, Toy1dTest, testing::Values(v1::FLOAT32, v1::FLOAT64));
