@@ -63,6 +63,12 @@ absl::Status Damaged(absl::string_view how) {
                                           "; take it from another copy."));
 }
 
+double Norm(absl::Span<const double> values) {
+  double sum = 0;
+  for (const double value : values) sum += value * value;
+  return std::sqrt(sum);
+}
+
 absl::Status CheckSizes(const OptimizerConfig& config, absl::Span<const double> hypergradient,
                         const HyperState& state) {
   if (hypergradient.size() != state.values.size()) {
@@ -107,9 +113,10 @@ absl::Status Advance(const OptimizerConfig& config, absl::Span<const double> hyp
   HyperState next = *state;
   double* first = next.first_moment.empty() ? nullptr : next.first_moment.data();
   double* second = next.second_moment.empty() ? nullptr : next.second_moment.data();
+  const double clip = ClipFactor(Norm(hypergradient), config.max_gradient_norm);
   for (size_t i = 0; i < hypergradient.size(); ++i) {
-    UpdateElement(rule, hypergradient[i], &next.values[i], first == nullptr ? nullptr : first + i,
-                  second == nullptr ? nullptr : second + i);
+    UpdateElement(rule, clip * hypergradient[i], &next.values[i],
+                  first == nullptr ? nullptr : first + i, second == nullptr ? nullptr : second + i);
     const double moments = (first == nullptr ? 0 : first[i]) + (second == nullptr ? 0 : second[i]);
     if (!std::isfinite(next.values[i]) || !std::isfinite(moments)) {
       return absl::OutOfRangeError(absl::StrCat(

@@ -14,12 +14,48 @@
 
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 #include "algo/host_device.h"
 
 namespace evograd {
 
 enum class OptimizerKind { kSgd, kAdam, kAdamW };
+
+// How the learning rate changes with the step; the factors multiply.
+struct Schedule {
+  int64_t warmup_steps = 0;          // grows linearly from 0
+  std::vector<int64_t> decay_steps;  // from each of these steps on, times decay_factor
+  double decay_factor = 0.1;
+  int64_t linear_to_zero_at_step = 0;  // after the warm-up, falls linearly to 0; 0: does not
+};
+
+// The factor of the learning rate for the step after `completed_steps` steps. Warm-up and linear
+// fall are those of transformers' get_linear_schedule_with_warmup, whose first step has factor 0;
+// decay_steps are the milestones of torch.optim.lr_scheduler.MultiStepLR.
+inline double ScheduleFactor(const Schedule& schedule, int64_t completed_steps) {
+  double factor = 1;
+  if (completed_steps < schedule.warmup_steps) {
+    factor = static_cast<double>(completed_steps) / static_cast<double>(schedule.warmup_steps);
+  } else if (schedule.linear_to_zero_at_step > 0) {
+    const int64_t end = schedule.linear_to_zero_at_step;
+    factor = completed_steps >= end ? 0
+                                    : static_cast<double>(end - completed_steps) /
+                                          static_cast<double>(end - schedule.warmup_steps);
+  }
+  for (const int64_t step : schedule.decay_steps) {
+    if (completed_steps >= step) factor *= schedule.decay_factor;
+  }
+  return factor;
+}
+
+// What a gradient of Euclidean norm `norm` is multiplied by so that none is longer than `maximum`
+// (0: no bound), as torch.nn.utils.clip_grad_norm_ does.
+inline double ClipFactor(double norm, double maximum) {
+  constexpr double kGuard = 1e-6;
+  if (!(maximum > 0) || !(norm + kGuard > maximum)) return 1;
+  return maximum / (norm + kGuard);
+}
 
 struct OptimizerConfig {
   OptimizerKind kind = OptimizerKind::kAdam;
@@ -30,6 +66,10 @@ struct OptimizerConfig {
   double beta1 = 0.9;     // Adam, AdamW
   double beta2 = 0.999;   // Adam, AdamW
   double epsilon = 1e-8;  // Adam, AdamW
+  Schedule schedule;
+  // The gradient is scaled down to this norm before the rule sees it, by whoever holds all of it;
+  // 0: never.
+  double max_gradient_norm = 0;
 };
 
 // Slots per element: 0 for plain SGD, 1 (first moment) with momentum, 2 for Adam and AdamW.
@@ -73,6 +113,8 @@ inline double IntegerPower(double base, int64_t n) {
 template <typename T>
 OptimizerRule<T> MakeOptimizerRule(const OptimizerConfig& config, int64_t completed_steps) {
   const int64_t step = completed_steps + 1;
+  const double learning_rate =
+      config.learning_rate * ScheduleFactor(config.schedule, completed_steps);
   const double correction1 = 1 - IntegerPower(config.beta1, step);
   const double correction2 = 1 - IntegerPower(config.beta2, step);
   OptimizerRule<T> rule;
@@ -80,15 +122,15 @@ OptimizerRule<T> MakeOptimizerRule(const OptimizerConfig& config, int64_t comple
   rule.has_momentum = config.momentum != 0;
   rule.nesterov = config.nesterov;
   rule.small_first_share = 1 - config.beta1 < 0.5;
-  rule.learning_rate = static_cast<T>(config.learning_rate);
+  rule.learning_rate = static_cast<T>(learning_rate);
   rule.weight_decay = static_cast<T>(config.weight_decay);
   rule.momentum = static_cast<T>(config.momentum);
-  rule.decay_factor = static_cast<T>(1 - config.learning_rate * config.weight_decay);
+  rule.decay_factor = static_cast<T>(1 - learning_rate * config.weight_decay);
   rule.first_share = static_cast<T>(1 - config.beta1);
   rule.beta1 = static_cast<T>(config.beta1);
   rule.beta2 = static_cast<T>(config.beta2);
   rule.second_share = static_cast<T>(1 - config.beta2);
-  rule.step_size = static_cast<T>(config.learning_rate / correction1);
+  rule.step_size = static_cast<T>(learning_rate / correction1);
   rule.second_correction = static_cast<T>(std::sqrt(correction2));
   rule.epsilon = static_cast<T>(config.epsilon);
   return rule;

@@ -41,8 +41,12 @@ std::vector<GoldenRun> ReadRuns() {
                     : kind == "adam" ? OptimizerKind::kAdam
                                      : OptimizerKind::kAdamW;
       words >> config.learning_rate >> config.momentum >> config.nesterov >> config.weight_decay >>
-          config.beta1 >> config.beta2 >> config.epsilon;
+          config.beta1 >> config.beta2 >> config.epsilon >> config.max_gradient_norm >>
+          config.schedule.warmup_steps >> config.schedule.linear_to_zero_at_step >>
+          config.schedule.decay_factor;
       EXPECT_TRUE(words) << line;
+      int64_t step;
+      while (words >> step) config.schedule.decay_steps.push_back(step);
     } else if (word == "theta") {
       int steps = 0;
       words >> steps;
@@ -73,8 +77,12 @@ double LargestError(const GoldenRun& run, const OptimizerConfig& config) {
     if (steps == 0) std::copy(expected.begin(), expected.end(), theta);
     for (; step < steps; ++step) {
       const OptimizerRule<T> rule = MakeOptimizerRule<T>(config, step);
+      double squares = 0;
+      for (int i = 0; i < kSize; ++i) squares += std::pow(GradientAt<double>(step, i), 2);
+      const double clip = ClipFactor(std::sqrt(squares), config.max_gradient_norm);
       for (int i = 0; i < kSize; ++i) {
-        UpdateElement(rule, GradientAt<T>(step, i), &theta[i], &first[i], &second[i]);
+        const T gradient = static_cast<T>(clip) * GradientAt<T>(step, i);
+        UpdateElement(rule, gradient, &theta[i], &first[i], &second[i]);
       }
     }
     for (int i = 0; i < kSize; ++i) {
@@ -87,7 +95,7 @@ double LargestError(const GoldenRun& run, const OptimizerConfig& config) {
 
 TEST(OptimizerTest, AgreesWithTorch) {
   const std::vector<GoldenRun> runs = ReadRuns();
-  ASSERT_EQ(runs.size(), 16);
+  ASSERT_EQ(runs.size(), 24u);
   for (const GoldenRun& run : runs) {
     ASSERT_EQ(run.theta.back().first, 100) << run.name;
     if (run.type == "float32") {
@@ -108,6 +116,14 @@ TEST(OptimizerTest, EachSettingMatters) {
     other = run.config;
     other.weight_decay += 1e-4;
     EXPECT_GT(LargestError<double>(run, other), 1e-9) << run.name;
+    other = run.config;
+    other.schedule.warmup_steps += 2;
+    EXPECT_GT(LargestError<double>(run, other), 1e-6) << run.name;
+    other = run.config;
+    other.schedule.decay_steps.push_back(90);
+    EXPECT_GT(LargestError<double>(run, other),
+              run.config.schedule.linear_to_zero_at_step ? 0 : 1e-6)
+        << run.name;
     if (run.config.kind == OptimizerKind::kSgd) {
       if (run.config.momentum == 0) continue;
       other = run.config;
@@ -125,6 +141,29 @@ TEST(OptimizerTest, EachSettingMatters) {
     other.epsilon *= 2;
     EXPECT_GT(LargestError<double>(run, other), 1e-9) << run.name;
   }
+}
+
+TEST(ScheduleTest, FactorsMultiply) {
+  Schedule schedule;
+  EXPECT_EQ(ScheduleFactor(schedule, 0), 1);
+  schedule.warmup_steps = 4;
+  schedule.decay_steps = {3, 6};
+  schedule.decay_factor = 0.5;
+  EXPECT_EQ(ScheduleFactor(schedule, 0), 0);
+  EXPECT_EQ(ScheduleFactor(schedule, 2), 0.5);
+  EXPECT_EQ(ScheduleFactor(schedule, 3), 0.375);
+  EXPECT_EQ(ScheduleFactor(schedule, 5), 0.5);
+  EXPECT_EQ(ScheduleFactor(schedule, 6), 0.25);
+  schedule.linear_to_zero_at_step = 12;
+  EXPECT_EQ(ScheduleFactor(schedule, 8), 0.125);
+  EXPECT_EQ(ScheduleFactor(schedule, 12), 0);
+  EXPECT_EQ(ScheduleFactor(schedule, 1'000'000), 0);
+}
+
+TEST(ClipFactorTest, ShortensLongGradientsOnly) {
+  EXPECT_EQ(ClipFactor(100, 0), 1);
+  EXPECT_EQ(ClipFactor(0.5, 1), 1);
+  EXPECT_NEAR(ClipFactor(4, 1), 0.25, 1e-6);
 }
 
 TEST(OptimizerTest, Slots) {

@@ -11,6 +11,8 @@ inline constexpr int kProtocolVersion = 1;
 
 // gRPC's own default for received messages; larger things (checkpoints) travel in chunks.
 inline constexpr int kMaxMessageBytes = 4 << 20;
+// What a worker sends: the hypergradient of a learned transformation has 600,000 numbers.
+inline constexpr int kMaxWorkerMessageBytes = 32 << 20;
 inline constexpr int kCheckpointChunkBytes = 1 << 20;
 // A checkpoint of 16 GiB holds a billion float32 parameters with Adam's two slots.
 inline constexpr int64_t kMaxCheckpointBytes = int64_t{16} << 30;
@@ -18,9 +20,13 @@ inline constexpr int64_t kMaxCheckpointBytes = int64_t{16} << 30;
 // The noise counter has 32 bits for each.
 inline constexpr int64_t kMaxSteps = int64_t{1} << 31;
 inline constexpr int kMaxPopulation = 4096;
+// Each is a second-order pass; more only polish what the batch's noise drowns.
+inline constexpr int kMaxIterations = 1000;
+// Milestones of a learning rate's schedule, written by a person.
+inline constexpr int kMaxDecaySteps = 64;
 // A hypergradient travels in a StepResult, 8 bytes each; step 0's also carries where they began.
-// Both fit kMaxMessageBytes.
-inline constexpr int64_t kMaxStreamedHyperparameters = 200'000;
+// Both fit kMaxWorkerMessageBytes.
+inline constexpr int64_t kMaxStreamedHyperparameters = 1'500'000;
 // Beyond this nothing is gained: a shard is at least one example.
 inline constexpr int kMaxVirtualWorkers = 1024;
 inline constexpr int kMaxWorkersPerJob = 1024;
@@ -104,6 +110,7 @@ inline constexpr int kMaxWorkerIdBytes = 63;
 // Names, reasons and messages that a worker writes for people.
 inline constexpr int kMaxWorkerTextBytes = 4096;
 inline constexpr int kMaxEvaluationMetrics = 64;
+inline constexpr int kMaxEvaluationWarnings = 16;
 // The message of a job's error, with the last lines of a log.
 inline constexpr int kMaxJobErrorBytes = 16 << 10;
 // Events and pages of lists stay well below kMaxMessageBytes.

@@ -28,8 +28,8 @@ void Checker::NotNegative(const std::string& field, int64_t value) {
 // Comparisons are written so that NaN fails them.
 void Checker::Positive(const std::string& field, double value) {
   if (!(value >= kMinPositive && value <= kMaxMagnitude)) {
-    Fail(field, absl::StrCat(value, " is not allowed; give a number greater than 0 (",
-                             kMinPositive, " to ", kMaxMagnitude, ")"));
+    Fail(field, absl::StrCat(value, " is not allowed; give a number greater than 0 (", kMinPositive,
+                             " to ", kMaxMagnitude, ")"));
   }
 }
 
@@ -62,28 +62,28 @@ void Checker::Path(const std::string& field, const std::string& path, const std:
   const bool printable = std::none_of(path.begin(), path.end(),
                                       [](unsigned char c) { return absl::ascii_iscntrl(c); });
   if (path.empty()) {
-    Fail(field, absl::StrCat("is missing; give the ", what, "'s absolute path as the workers see it"));
+    Fail(field,
+         absl::StrCat("is missing; give the ", what, "'s absolute path as the workers see it"));
   } else if (path.size() > limits::kMaxPathBytes) {
-    Fail(field, absl::StrCat("is ", path.size(), " bytes long; at most ",
-                                    limits::kMaxPathBytes, " are allowed"));
+    Fail(field, absl::StrCat("is ", path.size(), " bytes long; at most ", limits::kMaxPathBytes,
+                             " are allowed"));
   } else if (!printable) {
     Fail(field, "has a control character in it; give a plain path");
   } else if (path.front() != '/') {
-    Fail(field, absl::StrCat("`", path,
-                                    "` is relative; give an absolute path as the workers see it"));
+    Fail(field,
+         absl::StrCat("`", path, "` is relative; give an absolute path as the workers see it"));
   }
 }
 
 void Checker::Batch(const std::string& field, int64_t batch_size, int64_t examples,
-                const std::string& examples_field, int64_t virtual_workers) {
+                    const std::string& examples_field, int64_t virtual_workers) {
   if (batch_size < 1 || batch_size > limits::kMaxBatchSize) {
     InRange(field, batch_size, 1, limits::kMaxBatchSize);
   } else if (examples >= 1 && batch_size > examples) {
-    Fail(field,
-                absl::StrCat(batch_size, " is more than the ", examples, " of ", examples_field));
+    Fail(field, absl::StrCat(batch_size, " is more than the ", examples, " of ", examples_field));
   } else if (virtual_workers >= 1 && batch_size % virtual_workers != 0) {
     Fail(field, absl::StrCat(batch_size, " cannot be cut into ", virtual_workers,
-                                    " equal shards (virtual_workers); give a multiple of it"));
+                             " equal shards (virtual_workers); give a multiple of it"));
   }
 }
 

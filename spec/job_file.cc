@@ -163,8 +163,23 @@ class Reader {
     if (IsMessage(field)) {
       return ReadMessage(value, path, message->GetReflection()->MutableMessage(message, &field));
     }
+    if (field.is_repeated()) return ReadList(value, path, field, message);
     const std::string what = SetField(value, field, message);
     if (!what.empty()) Fail(value.position, path, what);
+  }
+
+  void ReadList(const YamlNode& node, const std::string& path, const FieldDescriptor& field,
+                Message* message) {
+    if (node.kind != YamlNode::Kind::kSequence) {
+      return Fail(node.position, path,
+                  absl::StrCat(Describe(node), "; a list is needed, such as [a, b]"));
+    }
+    for (size_t i = 0; i < node.children.size(); ++i) {
+      const std::string at = absl::StrCat(path, "[", i, "]");
+      file_->positions[at] = node.children[i].position;
+      const std::string what = SetField(node.children[i], field, message);
+      if (!what.empty()) Fail(node.children[i].position, at, what);
+    }
   }
 
   JobFile* file_;

@@ -161,34 +161,41 @@ std::string SetField(const YamlNode& node, const FieldDescriptor& field, Message
   const auto* reflection = message->GetReflection();
   std::string what;
   // Reads a value of the setter's type, and sets it where nothing is wrong.
-  const auto set = [&](auto value, auto read, auto setter) {
+  const auto set = [&](auto value, auto read, auto setter, auto adder) {
     what = read(node, &value);
-    if (what.empty()) (reflection->*setter)(message, &field, value);
+    if (!what.empty()) return;
+    if (field.is_repeated()) {
+      (reflection->*adder)(message, &field, value);
+    } else {
+      (reflection->*setter)(message, &field, value);
+    }
   };
   using google::protobuf::Reflection;
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT32:
-      set(int32_t{0}, ReadInteger<int32_t>, &Reflection::SetInt32);
+      set(int32_t{0}, ReadInteger<int32_t>, &Reflection::SetInt32, &Reflection::AddInt32);
       break;
     case FieldDescriptor::CPPTYPE_INT64:
-      set(int64_t{0}, ReadInteger<int64_t>, &Reflection::SetInt64);
+      set(int64_t{0}, ReadInteger<int64_t>, &Reflection::SetInt64, &Reflection::AddInt64);
       break;
     case FieldDescriptor::CPPTYPE_UINT64:
-      set(uint64_t{0}, ReadInteger<uint64_t>, &Reflection::SetUInt64);
+      set(uint64_t{0}, ReadInteger<uint64_t>, &Reflection::SetUInt64, &Reflection::AddUInt64);
       break;
     case FieldDescriptor::CPPTYPE_DOUBLE:
-      set(0.0, ReadDouble, &Reflection::SetDouble);
+      set(0.0, ReadDouble, &Reflection::SetDouble, &Reflection::AddDouble);
       break;
     case FieldDescriptor::CPPTYPE_BOOL:
-      set(false, ReadBool, &Reflection::SetBool);
+      set(false, ReadBool, &Reflection::SetBool, &Reflection::AddBool);
       break;
     case FieldDescriptor::CPPTYPE_STRING:
-      set(std::string(), ReadText, &Reflection::SetString);
+      set(std::string(), ReadText, &Reflection::SetString, &Reflection::AddString);
       break;
     case FieldDescriptor::CPPTYPE_ENUM: {
-      const EnumValueDescriptor* value = nullptr;
-      what = ReadEnum(node, *field.enum_type(), &value);
-      if (what.empty()) reflection->SetEnum(message, &field, value);
+      const auto read = [&](const YamlNode& from, const EnumValueDescriptor** value) {
+        return ReadEnum(from, *field.enum_type(), value);
+      };
+      const EnumValueDescriptor* none = nullptr;
+      set(none, read, &Reflection::SetEnum, &Reflection::AddEnum);
       break;
     }
     default:

@@ -31,6 +31,12 @@ OptimizerConfig ToOptimizerConfig(const v1::Optimizer& optimizer) {
   config.beta1 = optimizer.beta1();
   config.beta2 = optimizer.beta2();
   config.epsilon = optimizer.epsilon();
+  const v1::Schedule& schedule = optimizer.schedule();
+  config.schedule.warmup_steps = schedule.warmup_steps();
+  config.schedule.decay_steps.assign(schedule.decay_steps().begin(), schedule.decay_steps().end());
+  config.schedule.decay_factor = schedule.decay_factor();
+  config.schedule.linear_to_zero_at_step = schedule.linear_to_zero_at_step();
+  config.max_gradient_norm = optimizer.max_gradient_norm();
   return config;
 }
 

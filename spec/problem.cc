@@ -42,10 +42,10 @@ void CheckRotation(const v1::Rotation& rotation, int64_t virtual_workers, Checke
   check->InRange(at + "validation_examples", rotation.validation_examples(), 1,
                  limits::kMaxExamples);
   check->InRange(at + "test_examples", rotation.test_examples(), 0, limits::kMaxExamples);
-  check->Batch(at + "batch_size", rotation.batch_size(), rotation.train_examples(), "train_examples",
-             virtual_workers);
+  check->Batch(at + "batch_size", rotation.batch_size(), rotation.train_examples(),
+               "train_examples", virtual_workers);
   check->Batch(at + "validation_batch_size", rotation.validation_batch_size(),
-             rotation.validation_examples(), "validation_examples", virtual_workers);
+               rotation.validation_examples(), "validation_examples", virtual_workers);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/limits.h"
 #include "spec/checker.h"
+#include "spec/estimator.h"
 #include "spec/problem.h"
 
 namespace evograd {
@@ -33,14 +34,25 @@ void CheckKnown(const google::protobuf::Message& message, const std::string& pre
   }
   std::vector<const google::protobuf::FieldDescriptor*> fields;
   reflection->ListFields(message, &fields);
-  for (const auto* field : fields) {
+  using Field = google::protobuf::FieldDescriptor;
+  const auto check_enum = [&](const Field* field, const std::string& path, int value) {
+    if (field->enum_type()->FindValueByNumber(value) != nullptr) return;
+    check->Fail(path, absl::StrCat(value, " is no value of ", field->enum_type()->name()));
+  };
+  for (const Field* field : fields) {
     const std::string path = Join(prefix, field->name());
-    if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) {
-      CheckKnown(reflection->GetMessage(message, field), path, check);
-    } else if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_ENUM) {
-      const int value = reflection->GetEnumValue(message, field);
-      if (field->enum_type()->FindValueByNumber(value) == nullptr) {
-        check->Fail(path, absl::StrCat(value, " is no value of ", field->enum_type()->name()));
+    const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 1;
+    for (int i = 0; i < count; ++i) {
+      const bool repeated = field->is_repeated();
+      const std::string at = repeated ? absl::StrCat(path, "[", i, "]") : path;
+      if (field->cpp_type() == Field::CPPTYPE_MESSAGE) {
+        CheckKnown(repeated ? reflection->GetRepeatedMessage(message, field, i)
+                            : reflection->GetMessage(message, field),
+                   at, check);
+      } else if (field->cpp_type() == Field::CPPTYPE_ENUM) {
+        check_enum(field, at,
+                   repeated ? reflection->GetRepeatedEnumValue(message, field, i)
+                            : reflection->GetEnumValue(message, field));
       }
     }
   }
@@ -52,6 +64,9 @@ void FillOptimizer(v1::Optimizer* optimizer) {
   EVOGRAD_DEFAULT_IF_ABSENT(optimizer, beta1, 0.9);
   EVOGRAD_DEFAULT_IF_ABSENT(optimizer, beta2, 0.999);
   EVOGRAD_DEFAULT_IF_ABSENT(optimizer, epsilon, 1e-8);
+  if (optimizer->has_schedule()) {
+    EVOGRAD_DEFAULT_IF_ABSENT(optimizer->mutable_schedule(), decay_factor, 0.1);
+  }
 }
 
 void FillDefaults(v1::JobSpec* spec) {
@@ -61,10 +76,17 @@ void FillDefaults(v1::JobSpec* spec) {
   v1::Estimator* estimator = spec->mutable_estimator();
   EVOGRAD_DEFAULT_IF_ZERO(estimator, kind, v1::Estimator::EVOGRAD);
   EVOGRAD_DEFAULT_IF_ABSENT(estimator, population, 2);
-  EVOGRAD_DEFAULT_IF_ABSENT(estimator, sigma, 0.001);
+  const bool guided = estimator->kind() == v1::Estimator::EVOGRAD_GUIDED;
+  EVOGRAD_DEFAULT_IF_ABSENT(estimator, sigma, guided ? 1e-5 : 0.001);
   EVOGRAD_DEFAULT_IF_ABSENT(estimator, tau, 0.05);
   EVOGRAD_DEFAULT_IF_ZERO(estimator, noise, v1::RADEMACHER);
   EVOGRAD_DEFAULT_IF_ABSENT(estimator, inner_learning_rate, spec->base_optimizer().learning_rate());
+  EVOGRAD_DEFAULT_IF_ABSENT(estimator, common_layer_noise, guided);
+  EVOGRAD_DEFAULT_IF_ABSENT(estimator, calibrated, guided);
+  EVOGRAD_DEFAULT_IF_ABSENT(estimator, guidance, guided ? 1 : 0);
+  EVOGRAD_DEFAULT_IF_ZERO(estimator, gradient_at, guided ? v1::LOOK_AHEAD : v1::RECOMBINED);
+  EVOGRAD_DEFAULT_IF_ABSENT(estimator, iterations, 5);
+  EVOGRAD_DEFAULT_IF_ABSENT(estimator, difference_radius, 0.01);
 
   EVOGRAD_DEFAULT_IF_ZERO(spec, virtual_workers, 1);
   EVOGRAD_DEFAULT_IF_ZERO(spec, pipeline_depth, 1);
@@ -83,12 +105,10 @@ void FillDefaults(v1::JobSpec* spec) {
 void CheckEstimator(const v1::Estimator& estimator, double base_learning_rate, Checker* check) {
   const int population = estimator.population();
   check->InRange("estimator.population", population, 1, limits::kMaxPopulation);
-  if (estimator.kind() == v1::Estimator::EVOGRAD_ANTITHETIC && population >= 1 &&
-      population % 2 != 0) {
-    check->Fail("estimator.population",
-                absl::StrCat(population,
-                             " is odd, but EVOGRAD_ANTITHETIC perturbs in pairs; give an even "
-                             "number"));
+  if (PerturbsInPairs(estimator) && population >= 1 && population % 2 != 0) {
+    check->Fail("estimator.population", absl::StrCat(population, " is odd, but ",
+                                                     v1::Estimator::Kind_Name(estimator.kind()),
+                                                     " perturbs in pairs; give an even number"));
   }
   if (estimator.kind() == v1::Estimator::EVOGRAD_SHARED && population == 1) {
     check->Fail(
@@ -98,13 +118,47 @@ void CheckEstimator(const v1::Estimator& estimator, double base_learning_rate, C
   }
   check->Positive("estimator.sigma", estimator.sigma());
   check->Positive("estimator.tau", estimator.tau());
+  check->Share("estimator.guidance", estimator.guidance());
+  if (estimator.guidance() > 0 && estimator.gradient_at() == v1::RECOMBINED) {
+    check->Fail("estimator.gradient_at",
+                "RECOMBINED follows from the members, whom guidance needs the validation gradient "
+                "for; give BASE or LOOK_AHEAD, or a guidance of 0");
+  }
+  check->InRange("estimator.iterations", estimator.iterations(), 0, limits::kMaxIterations);
+  check->PositiveOrZero("estimator.damping", estimator.damping());
+  check->Positive("estimator.difference_radius", estimator.difference_radius());
   // A wrong base learning rate, this field's default, is named at its own place.
   if (!(base_learning_rate >= 0)) return;
   // Elsewhere it has no effect, and a base learning rate of 0 is a fair wish.
-  if (estimator.kind() == v1::Estimator::T1T2 || estimator.calibrated()) {
+  if (UsesInnerStep(estimator)) {
     check->Positive("estimator.inner_learning_rate", estimator.inner_learning_rate());
   } else {
     check->PositiveOrZero("estimator.inner_learning_rate", estimator.inner_learning_rate());
+  }
+}
+
+void CheckSchedule(const std::string& prefix, const v1::Schedule& schedule, Checker* check) {
+  check->InRange(prefix + "warmup_steps", schedule.warmup_steps(), 0, limits::kMaxSteps);
+  check->PositiveOrZero(prefix + "decay_factor", schedule.decay_factor());
+  if (schedule.decay_steps_size() > limits::kMaxDecaySteps) {
+    check->Fail(prefix + "decay_steps",
+                absl::StrCat("has ", schedule.decay_steps_size(), " steps; at most ",
+                             limits::kMaxDecaySteps, " are allowed"));
+  }
+  int64_t before = 0;
+  for (const int64_t step : schedule.decay_steps()) {
+    if (step <= before || step > limits::kMaxSteps) {
+      check->Fail(prefix + "decay_steps", absl::StrCat(step, " follows ", before,
+                                                       "; give positive steps in ascending order"));
+      break;
+    }
+    before = step;
+  }
+  const int64_t end = schedule.linear_to_zero_at_step();
+  if (end != 0 && (end <= schedule.warmup_steps() || end > limits::kMaxSteps)) {
+    check->Fail(prefix + "linear_to_zero_at_step",
+                absl::StrCat(end, " is not after the warm-up's ", schedule.warmup_steps(),
+                             " steps; give a later step"));
   }
 }
 
@@ -125,6 +179,8 @@ void CheckOptimizer(const std::string& prefix, const v1::Optimizer& optimizer, C
   check->BelowOne(prefix + ".beta1", optimizer.beta1());
   check->BelowOne(prefix + ".beta2", optimizer.beta2());
   check->Positive(prefix + ".epsilon", optimizer.epsilon());
+  check->PositiveOrZero(prefix + ".max_gradient_norm", optimizer.max_gradient_norm());
+  CheckSchedule(prefix + ".schedule.", optimizer.schedule(), check);
 }
 
 void CheckWorkers(const v1::JobSpec& spec, Checker* check) {

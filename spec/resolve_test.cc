@@ -10,6 +10,7 @@
 
 #include <limits>
 
+#include "absl/strings/str_cat.h"
 #include "common/limits.h"
 
 namespace evograd {
@@ -72,6 +73,27 @@ INSTANTIATE_TEST_SUITE_P(
         Toy("estimator { population: 2 kind: EVOGRAD_SHARED }",
             "estimator { population: 1 kind: EVOGRAD_SHARED }", "estimator.population",
             "2 or more"),
+        Toy("estimator { guidance: 1 gradient_at: BASE }",
+            "estimator { guidance: 1.1 gradient_at: BASE }", "estimator.guidance", "from 0 to 1"),
+        Toy("estimator { guidance: 0.1 gradient_at: LOOK_AHEAD }", "estimator { guidance: 0.1 }",
+            "estimator.gradient_at", "BASE or LOOK_AHEAD"),
+        Toy("estimator { kind: EVOGRAD_GUIDED population: 4 }",
+            "estimator { kind: EVOGRAD_GUIDED population: 3 }", "estimator.population", "odd"),
+        Toy("estimator { kind: CG iterations: 1 }", "estimator { kind: CG iterations: -1 }",
+            "estimator.iterations", "-1 is outside 0 to"),
+        Toy("estimator { kind: CG damping: 0 }", "estimator { kind: CG damping: -1 }",
+            "estimator.damping", "-1"),
+        Toy("estimator { kind: FINITE_DIFFERENCE difference_radius: 0.1 }",
+            "estimator { kind: FINITE_DIFFERENCE difference_radius: 0 }",
+            "estimator.difference_radius", "greater than 0"),
+        Toy("base_optimizer { max_gradient_norm: 1 }", "base_optimizer { max_gradient_norm: -1 }",
+            "base_optimizer.max_gradient_norm", "-1"),
+        Toy("base_optimizer { schedule { decay_steps: [3, 7] } }",
+            "base_optimizer { schedule { decay_steps: [7, 3] } }",
+            "base_optimizer.schedule.decay_steps", "3 follows 7"),
+        Toy("meta_optimizer { schedule { warmup_steps: 3 linear_to_zero_at_step: 4 } }",
+            "meta_optimizer { schedule { warmup_steps: 4 linear_to_zero_at_step: 4 } }",
+            "meta_optimizer.schedule.linear_to_zero_at_step", "not after the warm-up"),
         Toy("estimator { sigma: 1e-3 }", "estimator { sigma: 0 }", "estimator.sigma",
             "greater than 0"),
         Toy("estimator { sigma: 1 }", "estimator { sigma: -1 }", "estimator.sigma", "-1"),
@@ -169,7 +191,9 @@ TEST(ResolveTest, DefaultsAreTheProtosOwn) {
     problem { rotation { data_dir: '/data' angle_degrees: 30 train_examples: 40000
                          validation_examples: 10000 batch_size: 128 validation_batch_size: 128 } }
     estimator { kind: EVOGRAD population: 2 sigma: 0.001 tau: 0.05 noise: RADEMACHER
-                inner_learning_rate: 0.001 }
+                inner_learning_rate: 0.001 calibrated: false guidance: 0
+                common_layer_noise: false gradient_at: RECOMBINED iterations: 5
+                difference_radius: 0.01 }
     base_optimizer { kind: ADAM learning_rate: 0.001 beta1: 0.9 beta2: 0.999 epsilon: 1e-8 }
     meta_optimizer { kind: ADAM learning_rate: 0.001 beta1: 0.9 beta2: 0.999 epsilon: 1e-8 }
     steps: 5 virtual_workers: 1 pipeline_depth: 1 min_workers: 1 max_workers: 2 threads: 1
@@ -181,6 +205,18 @@ TEST(ResolveTest, DefaultsAreTheProtosOwn) {
   v1::JobSpec toy = Parse(kToy);
   ASSERT_THAT(Resolve(&toy), IsEmpty());
   EXPECT_EQ(toy.problem().toy1d().initial_lambda(), 1);
+}
+
+TEST(ResolveTest, TheGuidedEstimatorHasDefaultsOfItsOwn) {
+  v1::JobSpec spec = Parse(absl::StrCat(kToy, "estimator { kind: EVOGRAD_GUIDED }"));
+  ASSERT_THAT(Resolve(&spec), IsEmpty());
+  const v1::Estimator expected = Parse(R"(
+    estimator { kind: EVOGRAD_GUIDED population: 2 sigma: 1e-5 tau: 0.05 noise: RADEMACHER
+                inner_learning_rate: 0.001 calibrated: true guidance: 1 common_layer_noise: true
+                gradient_at: LOOK_AHEAD iterations: 5 difference_radius: 0.01 })")
+                                     .estimator();
+  EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(spec.estimator(), expected))
+      << spec.DebugString();
 }
 
 TEST(ResolveTest, AnExplicitZeroIsKeptWhereZeroMeansSomething) {

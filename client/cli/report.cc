@@ -13,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "client/cli/format.h"
+#include "spec/estimator.h"
 
 namespace evograd {
 namespace {
@@ -24,8 +25,7 @@ constexpr char kTrueAngle[] = "true_angle_degrees";
 constexpr double kDegreesPerRadian = 57.29577951308232;
 
 bool HasWeights(const v1::Estimator& estimator) {
-  return estimator.population() > 1 && estimator.kind() != v1::Estimator::T1T2 &&
-         estimator.kind() != v1::Estimator::NONE;
+  return HasMembers(estimator) && estimator.population() > 1;
 }
 
 // Without meta-learning nobody looks at validation data.
@@ -35,7 +35,10 @@ bool HasValidation(const v1::Estimator& estimator) {
 
 std::string FormatMetric(const std::string& name, double value,
                          const std::map<std::string, double>& all) {
-  if (absl::StartsWith(name, "accuracy")) return absl::StrFormat("%.2f %%", 100 * value);
+  // Shares, by their names.
+  for (const char* share : {"accuracy", "interval", "f1", "precision", "recall"}) {
+    if (absl::StartsWith(name, share)) return absl::StrFormat("%.2f %%", 100 * value);
+  }
   const auto truth = all.find(kTrueAngle);
   if (name == kAngle && truth != all.end()) {
     return absl::StrFormat("%.2f (true angle %s)", value, FormatNumber(truth->second));
@@ -61,10 +64,12 @@ double RunSeconds(const v1::Job& job) {
 
 std::string EstimatorSettings(const v1::Estimator& estimator) {
   const std::string name = EstimatorName(estimator);
-  if (estimator.kind() == v1::Estimator::NONE || estimator.kind() == v1::Estimator::T1T2)
-    return name;
+  if (!HasMembers(estimator)) return name;
   return absl::StrCat(name, ", K = ", estimator.population(), ", sigma ",
-                      FormatNumber(estimator.sigma()), ", tau ", FormatNumber(estimator.tau()));
+                      FormatNumber(estimator.sigma()), ", tau ", FormatNumber(estimator.tau()),
+                      estimator.guidance() > 0
+                          ? absl::StrCat(", guidance ", FormatNumber(estimator.guidance()))
+                          : "");
 }
 
 std::string ErrorText(const v1::JobError& error) {
@@ -104,6 +109,9 @@ void AppendFigures(const v1::Job& job, Pairs* pairs) {
   pairs->emplace_back("evaluation", absl::StrCat("after step ", job.last_evaluation().step()));
   for (const auto& pair : MetricPairs(job.last_evaluation())) {
     pairs->emplace_back("  " + pair.first, pair.second);
+  }
+  for (const std::string& warning : job.last_evaluation().warnings()) {
+    pairs->emplace_back("  warning", warning);
   }
 }
 

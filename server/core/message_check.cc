@@ -60,6 +60,14 @@ absl::Status CheckEvaluation(const v1::Evaluation& evaluation) {
   for (const auto& [name, value] : evaluation.metrics()) {
     EVOGRAD_RETURN_IF_ERROR(CheckText("the name of a metric", name));
   }
+  if (evaluation.warnings_size() > limits::kMaxEvaluationWarnings) {
+    return Malformed(absl::StrCat("an evaluation has ", evaluation.warnings_size(),
+                                  " warnings, at most ", limits::kMaxEvaluationWarnings,
+                                  " are taken"));
+  }
+  for (const std::string& warning : evaluation.warnings()) {
+    EVOGRAD_RETURN_IF_ERROR(CheckText("a warning", warning));
+  }
   return absl::OkStatus();
 }
 

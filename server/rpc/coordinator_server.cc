@@ -42,7 +42,8 @@ void Configure(const std::string& listen, int* port, grpc::ServerBuilder* builde
   builder->AddListeningPort(listen, grpc::InsecureServerCredentials(), port);
   // A second coordinator on the same port is an error, not a sharer.
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder->SetMaxReceiveMessageSize(limits::kMaxMessageBytes);
+  // Of all services: gRPC has no bound of a method.
+  builder->SetMaxReceiveMessageSize(limits::kMaxWorkerMessageBytes);
   // Dead peers are noticed within interval + timeout; those who ping as often as the limits say are
   // welcome.
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, limits::kKeepaliveIntervalMs);

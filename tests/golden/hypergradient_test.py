@@ -3,7 +3,8 @@
 Method: for each job below the C++ engine dumps one step of a small convolutional network (worker/engine/testing/
 conv_problem.h). PyTorch, running here and now, computes the same step from the dumped theta, lambda and batches in the
 published form: the softmax of K member losses differentiated by autograd with all K graphs alive; double backward
-through the SGD step for t1t2. The noise comes from an own Philox in numpy and must equal the dumped one. Nothing is
+through the SGD step for t1t2; Hessians times vectors by double backward. Where g_V is not taken at the recombined
+parameters, what is differentiated is its inner product with them. The noise comes from an own Philox in numpy and must equal the dumped one. Nothing is
 pinned. Last, numbers that are off by little must be noticed.
 """
 
@@ -29,12 +30,28 @@ JOBS = [
     "estimator { kind: EVOGRAD_SHARED population: 3 }",
     "estimator { kind: T1T2 inner_learning_rate: 0.05 }",
     "estimator { calibrated: true inner_learning_rate: 0.1 tau: 0.5 } base_optimizer { kind: SGD learning_rate: 0.1 }",
+    "estimator { gradient_at: BASE population: 3 }",
+    "estimator { gradient_at: LOOK_AHEAD inner_learning_rate: 0.05 kind: EVOGRAD_ANTITHETIC }",
+    "estimator { kind: EVOGRAD_GUIDED inner_learning_rate: 0.05 sigma: 0.002 }",
+    "estimator { kind: EVOGRAD_GUIDED guidance: 0.01 population: 4 inner_learning_rate: 0.05 }",
+    "estimator { guidance: 0.5 gradient_at: BASE population: 3 noise: NORMAL sigma: 0.01 }",
+    "estimator { kind: EVOGRAD_SHARED guidance: 0.1 gradient_at: LOOK_AHEAD inner_learning_rate: 0.05 population: 3 }",
+    "estimator { kind: FINITE_DIFFERENCE inner_learning_rate: 0.05 difference_radius: 0.1 }",
+    "estimator { kind: NEUMANN inner_learning_rate: 0.05 iterations: 3 damping: 0.1 }",
+    "estimator { kind: NEUMANN inner_learning_rate: 0.05 iterations: 0 }",
+    "estimator { kind: CG iterations: 3 damping: 2 }",
     "step_order: BASE_FIRST",
+    "step_order: BASE_FIRST estimator { kind: EVOGRAD_GUIDED inner_learning_rate: 0.05 sigma: 0.002 }",
+    "step_order: BASE_FIRST estimator { kind: FINITE_DIFFERENCE inner_learning_rate: 0.05 difference_radius: 0.1 }",
+    "base_optimizer { kind: SGD learning_rate: 0.1 max_gradient_norm: 0.2 } meta_optimizer { max_gradient_norm: 1e-4 kind: SGD }",
     "step_order: BASE_FIRST estimator { kind: T1T2 inner_learning_rate: 0.05 }",
     "virtual_workers: 2 estimator { population: 3 }",
     "virtual_workers: 4 step_order: BASE_FIRST",
     "virtual_workers: 2 estimator { kind: EVOGRAD_SHARED population: 3 }",
     "virtual_workers: 2 estimator { kind: T1T2 inner_learning_rate: 0.05 }",
+    "virtual_workers: 2 estimator { kind: EVOGRAD_GUIDED inner_learning_rate: 0.05 guidance: 0.01 }",
+    "virtual_workers: 2 step_order: BASE_FIRST estimator { kind: EVOGRAD_GUIDED inner_learning_rate: 0.05 sigma: 0.002 }",
+    "virtual_workers: 4 estimator { kind: CG iterations: 2 damping: 2 }",
 ]
 # Relative to the largest element.
 TOLERANCE = {"FLOAT64": 1e-6, "FLOAT32": 1e-3}
@@ -128,34 +145,67 @@ class Step:
         ]
         return sum(losses) / self.shards
 
-    def members(self):
+    def validation_gradient(self, point):
+        """(l_V, g_V) at `point`; g_V is compared with the dumped one."""
+        point = {name: value.detach().requires_grad_() for name, value in point.items()}
+        loss = self.validation_loss(point)
+        gradients = dict(zip(point, torch.autograd.grad(loss, list(point.values()))))
+        scale = max(g.abs().max().item() for g in gradients.values())
+        for name, gradient in gradients.items():
+            got = self.file["validation_gradient." + name]
+            if (got - gradient).abs().max().item() > self.tolerance() * scale:
+                raise AssertionError(f"g_V of {name} is off\n{got}\n{gradient}")
+        return loss.detach(), gradients
+
+    def train_gradients(self, values, create_graph=False):
+        theta = {name: value.clone().requires_grad_() for name, value in self.theta.items()}
+        loss = self.sharded_train_loss(theta, values)
+        return theta, torch.autograd.grad(loss, list(theta.values()), create_graph=create_graph)
+
+    def look_ahead(self, values):
+        rate = self.estimator["innerLearningRate"]
+        _, gradients = self.train_gradients(values.detach())
+        return {name: value - rate * g for (name, value), g in zip(self.theta.items(), gradients)}
+
+    def members(self, guide):
+        """epsilon of each member; `guide` is g_V where members need it."""
         alignment = 256 // self.type.itemsize
         slots, elements = {}, 0
         for name, value in self.theta.items():
             slots[name] = elements
             elements += -(-value.numel() // alignment) * alignment
-        kind, members = self.estimator["kind"], []
+        kind, guidance, members = self.estimator["kind"], self.estimator["guidance"], []
+        count = sum(value.numel() for value in self.theta.values())
+        norm = sum(g.double().square().sum() for g in guide.values()).sqrt() if guide else 1
+        pairs = kind in ("EVOGRAD_ANTITHETIC", "EVOGRAD_GUIDED")
         for k in range(self.estimator["population"]):
-            member, scale = k, 1.0
-            if kind == "EVOGRAD_ANTITHETIC":
-                member, scale = k - k % 2, 1.0 - 2.0 * (k % 2)
+            member = k - k % 2 if pairs else k
+            scale = 1.0 - 2.0 * (k % 2) if pairs or guidance > 0 else 1.0
             if kind == "EVOGRAD_SHARED" and k == 0:
                 scale = 0.0
-            flat = scale * noise(self.estimator["noise"], int(self.spec.get("seed", 0)), 0, member, elements)
+            flat = noise(self.estimator["noise"], int(self.spec.get("seed", 0)), 0, member, elements)
+            flat = scale * (1 - guidance) ** 0.5 * flat
             epsilon = {}
             for name, value in self.theta.items():
                 own = torch.from_numpy(flat[slots[name] : slots[name] + value.numel()]).view(value.shape)
+                if guidance > 0:
+                    own = own + scale * (guidance * count) ** 0.5 * guide[name].double() / norm
                 dumped = self.file[f"noise.{k}.{name}"]
-                close(dumped.double(), own, 1e-14 if self.type == torch.float64 else 1e-6, f"noise of member {k}, {name}")
+                exact = 1e-14 if self.type == torch.float64 else 1e-6
+                close(dumped.double(), own, self.tolerance() if guidance > 0 else exact, f"noise of member {k}, {name}")
                 epsilon[name] = own.to(self.type)
             members.append(epsilon)
         return members
 
     def evograd(self, values):
-        sigma, tau = self.estimator["sigma"], self.estimator["tau"]
+        sigma, tau, at = self.estimator["sigma"], self.estimator["tau"], self.estimator["gradientAt"]
         everything = (self.file["train.0"], self.file["train.1"])
+        guide = None
+        if at != "RECOMBINED":
+            loss, guide = self.validation_gradient(self.theta if at == "BASE" else self.look_ahead(values))
+        members = self.members(guide)
         thetas, losses = [], []
-        for k, epsilon in enumerate(self.members()):
+        for k, epsilon in enumerate(members):
             thetas.append({name: value + sigma * epsilon[name] for name, value in self.theta.items()})
             base = self.estimator["kind"] == "EVOGRAD_SHARED" and k == 0
             losses.append(
@@ -166,39 +216,79 @@ class Step:
         merged = {name: sum(w * theta[name] for w, theta in zip(weights, thetas)) for name in self.theta}
         self.check("member_losses", losses)
         self.check("weights", weights)
-        self.check_trace(merged, weights.detach().double(), sigma, tau)
-        unit = tau * self.estimator["innerLearningRate"] / sigma**2 if self.estimator.get("calibrated") else 1
-        return merged, unit
-
-    def check_trace(self, merged, weights, sigma, tau):
-        """g_V, s and c as they follow from their definitions."""
-        point = {name: value.detach().requires_grad_() for name, value in merged.items()}
-        gradients = torch.autograd.grad(self.validation_loss(point), list(point.values()))
-        dumped = [self.file["validation_gradient." + name] for name in point]
-        scale = max(g.abs().max().item() for g in gradients)
-        for name, got, gradient in zip(point, dumped, gradients):
-            if (got - gradient).abs().max().item() > self.tolerance() * scale:
-                raise AssertionError(f"g_V of {name} is off\n{got}\n{gradient}")
-        projections = torch.stack(
-            [sigma * sum((g * e[name]).sum().double() for name, g in zip(point, gradients)) for e in self.members()]
-        )
+        if at == "RECOMBINED":
+            loss, guide = self.validation_gradient(merged)
+            (gradient,) = torch.autograd.grad(self.validation_loss(merged), values, retain_graph=True)
+        else:
+            steps = {name: sum(w * epsilon[name] for w, epsilon in zip(weights, members)) for name in self.theta}
+            along = sigma * sum((guide[name] * step).sum() for name, step in steps.items())
+            (gradient,) = torch.autograd.grad(along, values, retain_graph=True)
+        w = weights.detach().double()
+        projections = torch.stack([sigma * sum((g * e[name]).sum().double() for name, g in guide.items()) for e in members])
         self.check("projections", projections)
-        self.check("coefficients", -weights * (projections - (weights * projections).sum()) / tau)
+        self.check("coefficients", -w * (projections - (w * projections).sum()) / tau)
+        unit = 1
+        if self.estimator["calibrated"]:
+            guidance, count = self.estimator["guidance"], sum(value.numel() for value in self.theta.values())
+            unit = tau * self.estimator["innerLearningRate"] / sigma**2 / (1 - guidance + guidance * count)
+        return loss, unit * gradient
 
     def t1t2(self, values):
-        theta = {name: value.clone().requires_grad_() for name, value in self.theta.items()}
-        loss = self.sharded_train_loss(theta, values)
-        gradients = torch.autograd.grad(loss, list(theta.values()), create_graph=True)
+        theta, gradients = self.train_gradients(values, create_graph=True)
         rate = self.estimator["innerLearningRate"]
-        return {name: value - rate * g for (name, value), g in zip(theta.items(), gradients)}, 1
+        ahead = {name: value - rate * g for (name, value), g in zip(theta.items(), gradients)}
+        self.validation_gradient(ahead)
+        loss = self.validation_loss(ahead)
+        return loss, torch.autograd.grad(loss, values)[0]
+
+    def finite_difference(self, values):
+        loss, guide = self.validation_gradient(self.look_ahead(values))
+        radius = self.estimator["differenceRadius"] / sum(g.double().square().sum() for g in guide.values()).sqrt().item()
+        sides = []
+        for side in (1, -1):
+            theta = {name: value + side * radius * guide[name] for name, value in self.theta.items()}
+            at_side = self.train_loss(theta, values, (self.file["train.0"], self.file["train.1"]))
+            sides.append(torch.autograd.grad(at_side, values)[0].double())
+        return loss, -self.estimator["innerLearningRate"] * (sides[0] - sides[1]) / (2 * radius)
+
+    def implicit(self, values):
+        loss, right = self.validation_gradient(self.theta)
+        theta, gradients = self.train_gradients(values, create_graph=True)
+        damping, iterations = self.estimator.get("damping", 0), self.estimator["iterations"]
+        rate = self.estimator["innerLearningRate"]
+        flat = torch.cat([g.reshape(-1) for g in gradients])
+        b = torch.cat([right[name].reshape(-1) for name in theta])
+
+        def multiply(v):
+            product = torch.autograd.grad(flat, list(theta.values()), v, retain_graph=True)
+            return torch.cat([p.reshape(-1) for p in product]) + damping * v
+
+        if self.estimator["kind"] == "CG":
+            x, residual = torch.zeros_like(b), b.clone()
+            direction = residual.clone()
+            for _ in range(iterations):
+                product = multiply(direction)
+                if not direction.dot(product) > 0:
+                    raise AssertionError("the curvature is not positive: the job tests nothing")
+                step = residual.dot(residual) / direction.dot(product)
+                after = residual - step * product
+                x = x + step * direction
+                direction = after + after.dot(after) / residual.dot(residual) * direction
+                residual = after
+        else:
+            term, x = b, b
+            for _ in range(iterations):
+                term = term - rate * multiply(term)
+                x = x + term
+            x = rate * x
+        return loss, -torch.autograd.grad(flat, values, x)[0]
 
     def hyper_step(self):
         values = self.values.to(self.type, copy=True).requires_grad_()
-        method = self.t1t2 if self.estimator["kind"] == "T1T2" else self.evograd
-        point, unit = method(values)
-        loss = self.validation_loss(point)
-        (gradient,) = torch.autograd.grad(loss, values)
-        gradient = unit * gradient.double()
+        methods = {
+            "T1T2": self.t1t2, "FINITE_DIFFERENCE": self.finite_difference, "NEUMANN": self.implicit, "CG": self.implicit
+        }
+        loss, gradient = methods.get(self.estimator["kind"], self.evograd)(values)
         self.check("validation_loss", loss)
         self.check("hypergradient", gradient)
         # The dumped gradient, so that Adam's first step, which is its sign, does not hang on a last bit.
@@ -229,16 +319,25 @@ class Step:
         optimizer = kinds[spec["kind"]](leaves, lr=spec["learningRate"])
         for leaf, gradient in zip(leaves, gradients):
             leaf.grad = gradient.clone()
+        if spec.get("maxGradientNorm", 0) > 0:
+            norm = torch.nn.utils.clip_grad_norm_(leaves, spec["maxGradientNorm"])
+            if not norm > spec["maxGradientNorm"]:
+                raise AssertionError(f"{which}: a norm of {norm} is not clipped: the job tests nothing")
         optimizer.step()
         return [leaf.detach() for leaf in leaves]
 
+    def shares_base_pass(self):
+        """Whether both updates come from the same theta and lambda."""
+        ahead = self.estimator["gradientAt"] == "LOOK_AHEAD" or self.estimator["kind"] == "FINITE_DIFFERENCE"
+        return self.estimator["kind"] == "EVOGRAD_SHARED" or (self.base_first and ahead)
+
     def run(self):
-        if self.base_first:
+        if self.base_first and not self.shares_base_pass():
             self.base_step()
             self.hyper_step()
             return
         self.hyper_step()
-        if self.estimator["kind"] != "EVOGRAD_SHARED":  # whose two updates come from the same lambda
+        if not self.shares_base_pass():
             self.values = self.next_values
         self.base_step()
 
@@ -267,7 +366,7 @@ def dump(job):
 
 def job_text(job, data_type):
     """With members so far apart that float32's rounding of their losses is small against the differences."""
-    estimator = "estimator { sigma: 0.04 "
+    estimator = "estimator { " if "sigma" in job else "estimator { sigma: 0.04 "
     job = job.replace("estimator { ", estimator) if "estimator" in job else f"{job} {estimator}}}"
     return f"data_type: {data_type} {job}"
 

@@ -1,6 +1,8 @@
 #include "worker/engine/estimator.h"
 
 #include "worker/engine/evograd_estimator.h"
+#include "worker/engine/finite_difference_estimator.h"
+#include "worker/engine/implicit_estimator.h"
 #include "worker/engine/t1t2_estimator.h"
 
 namespace evograd {
@@ -24,8 +26,13 @@ std::unique_ptr<Estimator> MakeEstimator(EngineParts* parts, BasePassRunner* bas
       return std::make_unique<NoEstimator>();
     case v1::Estimator::T1T2:
       return std::make_unique<T1t2Estimator>(parts, base_pass);
+    case v1::Estimator::FINITE_DIFFERENCE:
+      return std::make_unique<FiniteDifferenceEstimator>(parts, base_pass);
+    case v1::Estimator::NEUMANN:
+    case v1::Estimator::CG:
+      return std::make_unique<ImplicitEstimator>(parts, base_pass);
     default:
-      return std::make_unique<EvogradEstimator>(parts);
+      return std::make_unique<EvogradEstimator>(parts, base_pass);
   }
 }
 

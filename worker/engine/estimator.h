@@ -31,6 +31,8 @@ class Estimator {
   // Whether it takes part in the base step's forward and backward; both updates then come from the
   // same lambda and theta, and are made together.
   virtual bool shares_base_pass() const { return false; }
+  // Whether it then needs that pass's gradient to lambda.
+  virtual bool wants_base_hypergradient() const { return false; }
 
   // Collective. `base` is that pass where it is shared, else null.
   virtual absl::StatusOr<Estimate> Compute(const StepContext& context, const BasePass* base) = 0;
@@ -38,10 +40,6 @@ class Estimator {
 
 // `parts` outlives it. `base_pass` too: the methods that need the training gradient run it.
 std::unique_ptr<Estimator> MakeEstimator(EngineParts* parts, BasePassRunner* base_pass);
-
-// l_V and, in `gradient`, d l_V / d theta of one shard at the parameters that are bound.
-absl::StatusOr<double> ValidationShard(EngineParts& parts, const StepContext& context, int shard,
-                                       const at::Tensor& gradient);
 
 }  // namespace evograd
 

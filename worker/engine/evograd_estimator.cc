@@ -10,6 +10,7 @@
 #include "common/status_macros.h"
 #include "worker/engine/layer_noise.h"
 #include "worker/engine/memory_meter.h"
+#include "worker/engine/passes.h"
 #include "worker/engine/population.h"
 
 namespace evograd {
@@ -32,6 +33,7 @@ struct EvogradEstimator::Step {
   int first = 0;
   LeafRange slice;
   Batch batch;  // prepared
+  Guide guide;
   // This rank's, where they are kept; null otherwise.
   std::vector<std::unique_ptr<RetainedMember>> retained;
   std::vector<double> weights;
@@ -39,13 +41,22 @@ struct EvogradEstimator::Step {
   int leaves() const { return static_cast<int>(members.size()) - first; }
 };
 
-EvogradEstimator::EvogradEstimator(EngineParts* parts)
-    : parts_(*parts), shared_(parts->spec.estimator().kind() == v1::Estimator::EVOGRAD_SHARED) {}
+EvogradEstimator::EvogradEstimator(EngineParts* parts, BasePassRunner* base_pass)
+    : parts_(*parts),
+      base_pass_(*base_pass),
+      shared_(parts->spec.estimator().kind() == v1::Estimator::EVOGRAD_SHARED) {}
+
+bool EvogradEstimator::shares_base_pass() const {
+  // With the base step first, its gradient makes the look-ahead point too.
+  return shared_ || (parts_.base_first && parts_.spec.estimator().gradient_at() == v1::LOOK_AHEAD);
+}
 
 absl::StatusOr<Estimate> EvogradEstimator::Compute(const StepContext& context,
                                                    const BasePass* base) {
-  EVOGRAD_CHECK(shared_ == (base != nullptr), "the base pass is given where it is shared");
+  EVOGRAD_CHECK(shares_base_pass() == (base != nullptr),
+                "the base pass is given where it is shared");
   const v1::Estimator& spec = parts_.spec.estimator();
+  const bool guided = spec.guidance() > 0;
   Step step;
   step.members = PopulationOf(spec, parts_.spec.seed(), context.step);
   step.perturbation = PerturbationOf(spec);
@@ -53,8 +64,9 @@ absl::StatusOr<Estimate> EvogradEstimator::Compute(const StepContext& context,
   step.slice = SliceOf(step.leaves(), context.exchange->rank(), context.exchange->size());
   step.retained.resize(step.members.size());
 
-  EVOGRAD_ASSIGN_OR_RETURN(step.batch, Prepare(context));
   Estimate estimate;
+  if (guided) EVOGRAD_RETURN_IF_ERROR(FindGuide(context, base, &step, &estimate));
+  EVOGRAD_ASSIGN_OR_RETURN(step.batch, PrepareMembers(parts_, context));
   EVOGRAD_ASSIGN_OR_RETURN(const std::vector<double> mine, EvaluateMembers(context, &step));
   EVOGRAD_ASSIGN_OR_RETURN(estimate.member_losses,
                            context.exchange->AllGather(step.leaves(), mine));
@@ -64,10 +76,13 @@ absl::StatusOr<Estimate> EvogradEstimator::Compute(const StepContext& context,
   step.weights = *std::move(weights);
   estimate.weights_entropy = FitnessEntropy(step.weights);
 
-  EVOGRAD_RETURN_IF_ERROR(
-      parts_.state->WriteRecombined(step.perturbation, step.members, step.weights));
-  EVOGRAD_ASSIGN_OR_RETURN(const std::vector<double> projections,
-                           Project(context, step, &estimate));
+  std::vector<double> projections;
+  if (guided) {
+    EVOGRAD_ASSIGN_OR_RETURN(projections, ProjectGuided(step));
+  } else {
+    EVOGRAD_RETURN_IF_ERROR(BindValidationPoint(context, step, base));
+    EVOGRAD_ASSIGN_OR_RETURN(projections, Project(context, step, &estimate));
+  }
   const std::vector<double> coefficients =
       HypergradientCoefficients(step.weights, projections, spec.tau());
   if (parts_.trace != nullptr) {
@@ -76,15 +91,66 @@ absl::StatusOr<Estimate> EvogradEstimator::Compute(const StepContext& context,
     parts_.trace->coefficients = coefficients;
   }
   EVOGRAD_ASSIGN_OR_RETURN(estimate.hypergradient, Combine(context, step, coefficients));
-  const double unit = spec.calibrated()
-                          ? spec.tau() * spec.inner_learning_rate() / (spec.sigma() * spec.sigma())
-                          : 1;
+  const double unit = Unit(context);
   for (size_t i = 0; i < estimate.hypergradient.size(); ++i) {
     double& value = estimate.hypergradient[i];
     if (shared_) value += coefficients[0] * base->hypergradient[i];
     value *= unit;
   }
   return estimate;
+}
+
+absl::Status EvogradEstimator::BindValidationPoint(const StepContext& context, const Step& step,
+                                                   const BasePass* base) {
+  switch (parts_.spec.estimator().gradient_at()) {
+    case v1::BASE:
+      return parts_.state->WriteBase();
+    case v1::LOOK_AHEAD:
+      return BindLookAhead(parts_, base_pass_, context, base);
+    default:
+      return parts_.state->WriteRecombined(step.perturbation, step.members, step.weights);
+  }
+}
+
+absl::Status EvogradEstimator::FindGuide(const StepContext& context, const BasePass* base,
+                                         Step* step, Estimate* estimate) {
+  EVOGRAD_RETURN_IF_ERROR(BindValidationPoint(context, *step, base));
+  const at::Tensor gradient =
+      parts_.state->validation_gradient(/*gradient_must_last=*/base != nullptr);
+  EVOGRAD_ASSIGN_OR_RETURN(estimate->validation_loss,
+                           ValidationPass(parts_, base_pass_, context, gradient));
+  step->guide = GuideOf(parts_.spec.estimator(), parts_.state->kernels(), gradient);
+  return absl::OkStatus();
+}
+
+absl::Status EvogradEstimator::WriteMember(const Step& step, int member) {
+  const MemberNoise& noise = step.members[member];
+  EVOGRAD_RETURN_IF_ERROR(parts_.state->WriteMember(step.perturbation, noise));
+  if (!step.guide.active() || noise.scale == 0) return absl::OkStatus();
+  return parts_.state->kernels().AddPerturbed(noise.scale * step.guide.factor, step.guide.gradient,
+                                              parts_.state->working());
+}
+
+absl::StatusOr<std::vector<double>> EvogradEstimator::ProjectGuided(const Step& step) {
+  std::vector<double> projections(step.members.size());
+  if (step.perturbation.sigma > 0) {
+    EVOGRAD_ASSIGN_OR_RETURN(projections,
+                             parts_.state->kernels().NoiseDots(step.perturbation.kind, step.members,
+                                                               step.guide.gradient));
+  }
+  for (size_t k = 0; k < projections.size(); ++k) {
+    projections[k] = step.perturbation.sigma * projections[k] +
+                     step.members[k].scale * step.guide.factor * step.guide.norm * step.guide.norm;
+  }
+  return projections;
+}
+
+double EvogradEstimator::Unit(const StepContext& context) const {
+  const v1::Estimator& spec = parts_.spec.estimator();
+  if (!spec.calibrated()) return 1;
+  const double variance = spec.sigma() * spec.sigma() *
+                          GuidedVariance(spec, parts_.state->kernels().perturbed_elements());
+  return spec.tau() * InnerLearningRate(parts_, context.step) / variance;
 }
 
 bool EvogradEstimator::Retains(int members_here) const {
@@ -100,21 +166,13 @@ bool EvogradEstimator::Retains(int members_here) const {
   return member_bytes_ < 0 || members_here * member_bytes_ <= room;
 }
 
-absl::StatusOr<Batch> EvogradEstimator::Prepare(const StepContext& context) {
-  EVOGRAD_RETURN_IF_ERROR(parts_.state->WriteBase());
-  const LayerNoise noise(parts_.state->device(), BaseLayerSeed(parts_, context.step, 0));
-  absl::StatusOr<Batch> batch = parts_.problem->PrepareMembers(context.train, context.lambda);
-  if (!batch.ok()) return Located(parts_, context.step, "base point", batch.status());
-  return batch;
-}
-
 absl::StatusOr<std::vector<double>> EvogradEstimator::EvaluateMembers(const StepContext& context,
                                                                       Step* step) {
   std::vector<double> losses;
   for (int leaf = step->slice.first; leaf < step->slice.last; ++leaf) {
     const int member = step->first + leaf;
     EVOGRAD_RETURN_IF_ERROR(parts_.CheckCancelled());
-    EVOGRAD_RETURN_IF_ERROR(parts_.state->WriteMember(step->perturbation, step->members[member]));
+    EVOGRAD_RETURN_IF_ERROR(WriteMember(*step, member));
     absl::StatusOr<double> loss = EvaluateMember(context, member, step->slice.count(), step);
     if (!loss.ok()) return Located(parts_, context.step, MemberName(member), loss.status());
     losses.push_back(*loss);
@@ -139,28 +197,11 @@ absl::StatusOr<double> EvogradEstimator::EvaluateMember(const StepContext& conte
   return loss;
 }
 
-absl::StatusOr<double> ValidationShard(EngineParts& parts, const StepContext& context, int shard,
-                                       const at::Tensor& gradient) {
-  EVOGRAD_RETURN_IF_ERROR(parts.CheckCancelled());
-  EVOGRAD_ASSIGN_OR_RETURN(const Batch batch, ShardOf(parts, context.validation, shard));
-  parts.state->RestoreBuffers();
-  absl::StatusOr<double> loss;
-  {
-    const LayerNoise noise(parts.state->device(), ValidationLayerSeed(parts, context.step, shard));
-    loss = parts.problem->ValidationGradient(batch, gradient);
-  }
-  absl::Status status = loss.status();
-  if (status.ok()) status = parts.state->CheckFinite(gradient, "the validation gradient");
-  if (!status.ok()) {
-    return Located(parts, context.step, absl::StrCat("validation, shard ", shard), status);
-  }
-  return loss;
-}
-
 absl::StatusOr<std::vector<double>> EvogradEstimator::Project(const StepContext& context,
                                                               const Step& step,
                                                               Estimate* estimate) {
-  const at::Tensor gradient = parts_.state->validation_gradient(/*gradient_must_last=*/shared_);
+  const at::Tensor gradient =
+      parts_.state->validation_gradient(/*gradient_must_last=*/shares_base_pass());
   DoubleSum sum(context.exchange, parts_.shards(), 1 + step.members.size(),
                 ShardsAreReplicated(parts_));
   for (int shard = sum.slice().first; shard < sum.slice().last; ++shard) {
@@ -204,7 +245,7 @@ absl::StatusOr<std::vector<double>> EvogradEstimator::Combine(
     const int member = step.first + leaf;
     EVOGRAD_RETURN_IF_ERROR(parts_.CheckCancelled());
     // A retained graph refers to the member's parameters too.
-    EVOGRAD_RETURN_IF_ERROR(parts_.state->WriteMember(step.perturbation, step.members[member]));
+    EVOGRAD_RETURN_IF_ERROR(WriteMember(step, member));
     absl::StatusOr<std::vector<double>> gradient = MemberHypergradient(context, member, step);
     if (!gradient.ok()) return Located(parts_, context.step, MemberName(member), gradient.status());
     for (double& value : *gradient) value *= coefficients[member];

@@ -1,5 +1,9 @@
 #include "worker/engine/flat_kernels.h"
 
+#include <ATen/Functions.h>
+
+#include <algorithm>
+
 #include "common/status_macros.h"
 
 namespace evograd {
@@ -18,6 +22,25 @@ void AppendRange(int64_t first, int64_t last, std::vector<ElementRange>* ranges)
 
 }  // namespace
 
+// Short sums in the tensor's own type, added up in double: their error does not grow with the
+// tensor.
+double SumOfSquares(const at::Tensor& x, const std::vector<ElementRange>& ranges) {
+  constexpr int64_t kStretch = 1 << 16;
+  std::vector<at::Tensor> sums;
+  for (const ElementRange& range : ranges) {
+    for (int64_t at = 0; at < range.count; at += kStretch) {
+      const at::Tensor part = x.narrow(0, range.first + at, std::min(kStretch, range.count - at));
+      sums.push_back(part.dot(part));
+    }
+  }
+  if (sums.empty()) return 0;
+  const at::Tensor values = at::stack(sums).to(at::kCPU, at::kDouble);
+  const double* const numbers = values.const_data_ptr<double>();
+  double sum = 0;
+  for (int64_t i = 0; i < values.numel(); ++i) sum += numbers[i];
+  return sum;
+}
+
 // Calls `function` with a null pointer of the element type.
 #define EVOGRAD_DISPATCH(function)                                  \
   (type_ == at::kDouble ? (function)(static_cast<double*>(nullptr)) \
@@ -35,6 +58,7 @@ FlatKernels::FlatKernels(const ParameterLayout& layout, at::ScalarType type,
   const std::vector<TensorSlot>& slots = layout.slots();
   for (size_t i = 0; i < slots.size(); ++i) {
     const int64_t last = i + 1 < slots.size() ? slots[i + 1].offset : layout.elements();
+    if (slots[i].perturbed) perturbed_elements_ += slots[i].size;
     AppendRange(slots[i].offset, last, slots[i].perturbed ? &perturbed_ : &unperturbed_);
   }
 }
@@ -118,6 +142,24 @@ absl::Status FlatKernels::ScaledAdd(double factor, const at::Tensor& a, const at
                               EVOGRAD_DATA(out));
   };
   return EVOGRAD_DISPATCH(run);
+}
+
+absl::Status FlatKernels::AddPerturbed(double factor, const at::Tensor& direction,
+                                       const at::Tensor& theta) const {
+  const auto run = [&](auto* type) -> absl::Status {
+    for (const ElementRange& range : perturbed_) {
+      EVOGRAD_RETURN_IF_ERROR(evograd::ScaledAdd(device_, factor, range, EVOGRAD_DATA(theta),
+                                                 EVOGRAD_DATA(direction), EVOGRAD_DATA(theta)));
+    }
+    return absl::OkStatus();
+  };
+  return EVOGRAD_DISPATCH(run);
+}
+
+double FlatKernels::SquaredNorm(const at::Tensor& x) const { return SumOfSquares(x, {Whole(x)}); }
+
+double FlatKernels::PerturbedSquaredNorm(const at::Tensor& x) const {
+  return SumOfSquares(x, perturbed_);
 }
 
 absl::StatusOr<int64_t> FlatKernels::FirstNonFinite(const at::Tensor& x) const {

@@ -46,6 +46,15 @@ class FlatKernels {
   // out = a + factor * b
   absl::Status ScaledAdd(double factor, const at::Tensor& a, const at::Tensor& b,
                          const at::Tensor& out) const;
+  // theta += factor * direction, in the perturbed part alone.
+  absl::Status AddPerturbed(double factor, const at::Tensor& direction,
+                            const at::Tensor& theta) const;
+  // The sum of squares of all elements, or of the perturbed part's. Waits for the stream; throws
+  // what LibTorch throws.
+  double SquaredNorm(const at::Tensor& x) const;
+  double PerturbedSquaredNorm(const at::Tensor& x) const;
+  // Elements of the perturbed part, padding left out.
+  int64_t perturbed_elements() const { return perturbed_elements_; }
   // -1 where all are finite.
   absl::StatusOr<int64_t> FirstNonFinite(const at::Tensor& x) const;
 
@@ -54,6 +63,7 @@ class FlatKernels {
  private:
   const at::ScalarType type_;
   KernelDevice device_;
+  int64_t perturbed_elements_ = 0;
   std::vector<ElementRange> perturbed_;
   std::vector<ElementRange> unperturbed_;
 };

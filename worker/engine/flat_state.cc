@@ -29,8 +29,12 @@ FlatState::FlatState(Problem* problem, at::ScalarType type, const at::Device& de
 
 const at::Tensor& FlatState::validation_gradient(bool gradient_must_last) {
   if (!gradient_must_last) return gradient_;
-  if (!validation_gradient_.defined()) validation_gradient_ = at::zeros_like(base);
+  if (!validation_gradient_.defined()) validation_gradient_ = NewGradient();
   return validation_gradient_;
+}
+
+at::Tensor FlatState::NewGradient() const {
+  return at::zeros_like(update_).narrow(0, 0, base.numel());
 }
 
 void FlatState::RestoreBuffers() {
@@ -44,6 +48,7 @@ absl::Status FlatState::WriteBase() {
 }
 
 absl::Status FlatState::WriteMember(const Perturbation& perturbation, const MemberNoise& member) {
+  if (perturbation.sigma == 0 || member.scale == 0) return WriteBase();
   RestoreBuffers();
   return kernels_.Perturb(perturbation, member, base, working_);
 }

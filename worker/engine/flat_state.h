@@ -46,6 +46,8 @@ class FlatState {
   const at::Tensor& next_buffers() const { return next_buffers_; }
   // Room for g_V; `gradient()` itself unless that must last, which costs another buffer.
   const at::Tensor& validation_gradient(bool gradient_must_last);
+  // A flat tensor like theta, zero, with as much storage behind it as `gradient()` has.
+  at::Tensor NewGradient() const;
 
   absl::Status WriteBase();
   absl::Status WriteMember(const Perturbation& perturbation, const MemberNoise& member);

@@ -78,18 +78,23 @@ absl::Status AddState(const std::string& prefix, TrainingEngine& engine,
   return absl::OkStatus();
 }
 
-absl::Status AddNoise(const EngineParts& parts, SafetensorsWriter* writer) {
-  const v1::Estimator& spec = parts.spec.estimator();
-  if (spec.kind() == v1::Estimator::T1T2 || spec.kind() == v1::Estimator::NONE) {
-    return absl::OkStatus();
-  }
-  Perturbation unit = PerturbationOf(spec);
-  unit.sigma = 1;
+// epsilon of each member, if there are any.
+absl::Status AddNoise(const EngineParts& parts, const EstimateTrace& trace,
+                      SafetensorsWriter* writer) {
+  if (trace.weights.empty()) return absl::OkStatus();
+  v1::Estimator spec = parts.spec.estimator();
+  spec.set_sigma(1);
+  const Perturbation unit = PerturbationOf(spec);
+  const Guide guide = GuideOf(spec, parts.state->kernels(), trace.validation_gradient);
   const at::Tensor zero = at::zeros_like(parts.state->base);
   const at::Tensor noise = at::zeros_like(zero);
   int number = 0;
   for (const MemberNoise& member : PopulationOf(spec, parts.spec.seed(), /*step=*/0)) {
     EVOGRAD_RETURN_IF_ERROR(parts.state->kernels().Perturb(unit, member, zero, noise));
+    if (guide.active()) {
+      EVOGRAD_RETURN_IF_ERROR(
+          parts.state->kernels().AddPerturbed(member.scale * guide.factor, guide.gradient, noise));
+    }
     EVOGRAD_RETURN_IF_ERROR(
         AddFlat(absl::StrCat("noise.", number++, "."), parts.problem->parameters(), noise, writer));
   }
@@ -109,10 +114,12 @@ void AddResult(const v1::StepResult& result, SafetensorsWriter* writer) {
 absl::Status AddTrace(const EngineParts& parts, const EstimateTrace& trace,
                       SafetensorsWriter* writer) {
   if (!trace.validation_gradient.defined()) return absl::OkStatus();
-  const std::vector<int64_t> shape = {static_cast<int64_t>(trace.weights.size())};
-  writer->AddDoubles("weights", shape, trace.weights);
-  writer->AddDoubles("projections", shape, trace.projections);
-  writer->AddDoubles("coefficients", shape, trace.coefficients);
+  if (!trace.weights.empty()) {
+    const std::vector<int64_t> shape = {static_cast<int64_t>(trace.weights.size())};
+    writer->AddDoubles("weights", shape, trace.weights);
+    writer->AddDoubles("projections", shape, trace.projections);
+    writer->AddDoubles("coefficients", shape, trace.coefficients);
+  }
   return AddFlat("validation_gradient.", parts.problem->parameters(), trace.validation_gradient,
                  writer);
 }
@@ -130,7 +137,6 @@ absl::Status Dump(TrainingEngine& engine, const std::string& path) {
   EVOGRAD_RETURN_IF_ERROR(AddState("", engine, &writer));
   EVOGRAD_RETURN_IF_ERROR(AddBatch("train.", parts.problem->TrainBatch(0), &writer));
   EVOGRAD_RETURN_IF_ERROR(AddBatch("validation.", parts.problem->ValidationBatch(0), &writer));
-  EVOGRAD_RETURN_IF_ERROR(AddNoise(parts, &writer));
   const auto alone = InProcessCommunicator::CreateGroup(1, absl::Seconds(1));
   EstimateTrace trace;
   parts.trace = &trace;
@@ -138,6 +144,7 @@ absl::Status Dump(TrainingEngine& engine, const std::string& path) {
   parts.trace = nullptr;
   EVOGRAD_RETURN_IF_ERROR(status);
   AddResult(engine.pending()[0], &writer);
+  EVOGRAD_RETURN_IF_ERROR(AddNoise(parts, trace, &writer));
   EVOGRAD_RETURN_IF_ERROR(AddTrace(parts, trace, &writer));
   EVOGRAD_RETURN_IF_ERROR(AddState("next.", engine, &writer));
   return writer.Write(path);

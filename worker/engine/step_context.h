@@ -20,13 +20,13 @@
 
 namespace evograd {
 
-// What a hypergradient was made of, for those who want to look: filled in by the estimators that
-// have members.
+// What a hypergradient was made of, for those who want to look: filled in as
+// far as the estimator has such things.
 struct EstimateTrace {
   std::vector<double> weights;       // [K]
   std::vector<double> projections;   // [K], s_k
   std::vector<double> coefficients;  // [K], c_k
-  at::Tensor validation_gradient;    // g_V at the recombined parameters, flat
+  at::Tensor validation_gradient;    // g_V where the estimator took it, flat
 };
 
 // Lives as long as the engine.
@@ -35,6 +35,8 @@ struct EngineParts {
   std::unique_ptr<Problem> problem;
   std::unique_ptr<FlatState> state;
   const std::atomic<bool>* cancelled = nullptr;
+  // Whether theta is updated before lambda within a step.
+  bool base_first = false;
   // Null where nobody looks; it outlives the steps.
   EstimateTrace* trace = nullptr;
 

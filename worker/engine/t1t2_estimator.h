@@ -6,9 +6,6 @@
 #ifndef EVOGRAD_WORKER_ENGINE_T1T2_ESTIMATOR_H_
 #define EVOGRAD_WORKER_ENGINE_T1T2_ESTIMATOR_H_
 
-#include <memory>
-#include <vector>
-
 #include "absl/status/statusor.h"
 #include "worker/engine/estimator.h"
 
@@ -22,10 +19,6 @@ class T1t2Estimator : public Estimator {
   absl::StatusOr<Estimate> Compute(const StepContext& context, const BasePass* base) override;
 
  private:
-  // l_V at the look-ahead point; g_V goes to the state's gradient, summed over the shards.
-  absl::StatusOr<double> ValidationAtLookAhead(const StepContext& context);
-  absl::StatusOr<std::vector<double>> CrossGradient(const StepContext& context);
-
   EngineParts& parts_;
   BasePassRunner& base_pass_;
 };

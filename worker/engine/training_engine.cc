@@ -56,6 +56,7 @@ absl::StatusOr<std::unique_ptr<TrainingEngine>> TrainingEngine::Create(
   EVOGRAD_RETURN_IF_ERROR(CheckFits(spec, *problem));
   return CatchTorch([&]() -> absl::StatusOr<std::unique_ptr<TrainingEngine>> {
     EngineParts parts{spec, std::move(problem), nullptr, &cancelled};
+    parts.base_first = BaseFirst(spec, *parts.problem);
     parts.state =
         std::make_unique<FlatState>(parts.problem.get(), TypeOf(spec), at::Device(options.device),
                                     OptimizerSlots(ToOptimizerConfig(spec.base_optimizer())));
@@ -68,7 +69,6 @@ TrainingEngine::TrainingEngine(EngineParts parts, const std::string& job_uid)
       parts_(std::move(parts)),
       base_optimizer_(ToOptimizerConfig(parts_.spec.base_optimizer())),
       meta_optimizer_(ToOptimizerConfig(parts_.spec.meta_optimizer())),
-      base_first_(BaseFirst(parts_.spec, *parts_.problem)),
       base_pass_(&parts_),
       estimator_(MakeEstimator(&parts_, &base_pass_)) {}
 
@@ -126,8 +126,8 @@ absl::Status TrainingEngine::RunRestOfStep(Communicator& communicator) {
   const int64_t end = 2 * (context.step + 1);
   while (true) {
     const bool first = progress_.phases % 2 == 0;
-    EVOGRAD_RETURN_IF_ERROR(first == base_first_ ? RunBasePhase(context, &result)
-                                                 : RunHyperPhase(context, &result));
+    EVOGRAD_RETURN_IF_ERROR(first == parts_.base_first ? RunBasePhase(context, &result)
+                                                       : RunHyperPhase(context, &result));
     if (progress_.phases == end) return absl::OkStatus();
     result = progress_.partial;
     context.lambda = LambdaTensor();
@@ -185,7 +185,7 @@ absl::Status TrainingEngine::EvaluateForAll(Exchange* exchange, v1::StepResult* 
 
 absl::Status TrainingEngine::RunSharedStep(const StepContext& context, v1::StepResult* result) {
   EVOGRAD_ASSIGN_OR_RETURN(const BasePass base,
-                           base_pass_.Run(context, /*with_hypergradient=*/true));
+                           base_pass_.Run(context, estimator_->wants_base_hypergradient()));
   EVOGRAD_ASSIGN_OR_RETURN(const Estimate estimate, estimator_->Compute(context, &base));
   result->mutable_metrics()->set_train_loss(base.loss);
   HyperState next;
@@ -231,6 +231,11 @@ absl::StatusOr<double> TrainingEngine::BaseLoss(const StepContext& context) {
 absl::Status TrainingEngine::CommitBase() {
   if (theta_is_optimal_) return absl::OkStatus();
   FlatState& state = *parts_.state;
+  if (base_optimizer_.max_gradient_norm > 0) {
+    const double norm = std::sqrt(state.kernels().SquaredNorm(state.gradient()));
+    const double factor = ClipFactor(norm, base_optimizer_.max_gradient_norm);
+    if (factor < 1) EVOGRAD_RETURN_IF_ERROR(state.kernels().Scale(factor, state.gradient()));
+  }
   EVOGRAD_RETURN_IF_ERROR(state.kernels().OptimizerStep(base_optimizer_, completed_steps(),
                                                         state.gradient(), state.base, state.slots));
   if (state.buffers.numel() > 0) state.buffers.copy_(state.next_buffers());

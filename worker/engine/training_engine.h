@@ -49,7 +49,7 @@ class TrainingEngine : public Engine {
   // For the dump of a step.
   EngineParts& parts() { return parts_; }
   const HyperState& hyper() const { return progress_.hyper; }
-  bool base_first() const { return base_first_; }
+  bool base_first() const { return parts_.base_first; }
 
  private:
   // Everything of the state but the flat tensors.
@@ -99,7 +99,6 @@ class TrainingEngine : public Engine {
   EngineParts parts_;
   const OptimizerConfig base_optimizer_;
   const OptimizerConfig meta_optimizer_;
-  const bool base_first_;
   BasePassRunner base_pass_;
   const std::unique_ptr<Estimator> estimator_;
 
