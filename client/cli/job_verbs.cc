@@ -205,7 +205,7 @@ int DownloadVerb(Session* session) {
       return session->Fail(absl::NotFoundError(absl::StrCat(job, " has no checkpoints yet")));
   }
   const std::string path =
-      session->arguments.Get("out", absl::StrCat(ShortName(job), "-", wanted, ".checkpoint"));
+      session->arguments.Get("out", absl::StrCat(ShortName(job), "-", wanted, ".safetensors"));
   const auto checkpoint =
       client.DownloadCheckpoint(absl::StrCat(job, "/checkpoints/", wanted), path);
   if (!checkpoint.ok()) return session->Fail(checkpoint.status());

@@ -45,12 +45,24 @@ absl::StatusOr<FileBytes> FileBytes::Open(const std::string& path) {
   return file;
 }
 
+FileBytes FileBytes::Of(absl::string_view bytes, const std::string& name) {
+  FileBytes file;
+  file.path_ = name;
+  file.memory_ = bytes.data();
+  file.size_ = static_cast<int64_t>(bytes.size());
+  return file;
+}
+
 absl::Status FileBytes::Read(int64_t offset, int64_t size, void* to,
                              const std::string& what) const {
   if (size > size_ - offset) {
     return absl::DataLossError(absl::StrCat(path_, ": ends at offset ", size_, " within ", what,
                                             " (", size - (size_ - offset),
                                             " bytes are missing); get the file again"));
+  }
+  if (descriptor_ == nullptr) {
+    if (size > 0) std::memcpy(to, memory_ + offset, size);
+    return absl::OkStatus();
   }
   int64_t done = 0;
   while (done < size) {

@@ -1,4 +1,5 @@
-// Bounded reading of regular files by offset, with errors that name the file.
+// Bounded reading of regular files, or of memory that stands for one, by offset, with errors that
+// name the file.
 //
 //   EVOGRAD_ASSIGN_OR_RETURN(FileBytes file, FileBytes::Open("/models/base/model.safetensors"));
 //   EVOGRAD_RETURN_IF_ERROR(file.Read(/*offset=*/0, /*size=*/8, buffer, "the header's length"));
@@ -15,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace evograd {
 
@@ -24,6 +26,8 @@ absl::Status FileReadError(const std::string& path, int error);
 class FileBytes {
  public:
   static absl::StatusOr<FileBytes> Open(const std::string& path);
+  // Memory that outlives it; `name` stands in errors where a path would.
+  static FileBytes Of(absl::string_view bytes, const std::string& name);
 
   const std::string& path() const { return path_; }
   // When it was opened.
@@ -36,7 +40,8 @@ class FileBytes {
   FileBytes() = default;
 
   std::string path_;
-  std::shared_ptr<const int> descriptor_;
+  std::shared_ptr<const int> descriptor_;  // null where there is memory instead
+  const char* memory_ = nullptr;
   int64_t size_ = 0;
 };
 

@@ -245,8 +245,8 @@ std::string ListText(const std::vector<std::string>& names, absl::string_view ki
 
 }  // namespace
 
-absl::Status SafetensorsReader::Append(const std::string& path) {
-  EVOGRAD_ASSIGN_OR_RETURN(FileBytes file, FileBytes::Open(path));
+absl::Status SafetensorsReader::Append(FileBytes file) {
+  const std::string path = file.path();
   EVOGRAD_ASSIGN_OR_RETURN(const std::string header, ReadHeader(file));
   EVOGRAD_ASSIGN_OR_RETURN(const Json json, ParseJson(header, path, "its header"));
   const int64_t data_start = kLengthBytes + static_cast<int64_t>(header.size());
@@ -278,7 +278,16 @@ absl::Status SafetensorsReader::Append(const std::string& path) {
 absl::StatusOr<SafetensorsReader> SafetensorsReader::Open(const std::string& path) {
   SafetensorsReader reader;
   reader.path_ = path;
-  EVOGRAD_RETURN_IF_ERROR(reader.Append(path));
+  EVOGRAD_ASSIGN_OR_RETURN(FileBytes file, FileBytes::Open(path));
+  EVOGRAD_RETURN_IF_ERROR(reader.Append(std::move(file)));
+  return reader;
+}
+
+absl::StatusOr<SafetensorsReader> SafetensorsReader::OpenBytes(absl::string_view bytes,
+                                                               const std::string& name) {
+  SafetensorsReader reader;
+  reader.path_ = name;
+  EVOGRAD_RETURN_IF_ERROR(reader.Append(FileBytes::Of(bytes, name)));
   return reader;
 }
 
@@ -311,7 +320,8 @@ absl::StatusOr<SafetensorsReader> SafetensorsReader::OpenSharded(const std::stri
   reader.path_ = path;
   const std::string folder = path.substr(0, path.find_last_of('/') + 1);
   for (const std::string& file : files) {
-    EVOGRAD_RETURN_IF_ERROR(reader.Append(absl::StrCat(folder, file)));
+    EVOGRAD_ASSIGN_OR_RETURN(FileBytes part, FileBytes::Open(absl::StrCat(folder, file)));
+    EVOGRAD_RETURN_IF_ERROR(reader.Append(std::move(part)));
   }
   for (const auto& [name, entry] : reader.entries_) {
     const std::string& found = reader.files_[entry.file].path();

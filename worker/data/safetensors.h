@@ -29,6 +29,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "worker/data/file_bytes.h"
 
 namespace evograd {
@@ -44,6 +45,9 @@ struct SafetensorsEntry {
 class SafetensorsReader {
  public:
   static absl::StatusOr<SafetensorsReader> Open(const std::string& path);
+  // A file that lies in memory, which outlives the reader; `name` stands for its path in errors.
+  static absl::StatusOr<SafetensorsReader> OpenBytes(absl::string_view bytes,
+                                                     const std::string& name);
   // Of several files: `path` is Hugging Face's model.safetensors.index.json, which says for each
   // tensor in which file of the same folder it lies.
   static absl::StatusOr<SafetensorsReader> OpenSharded(const std::string& path);
@@ -62,7 +66,7 @@ class SafetensorsReader {
 
  private:
   SafetensorsReader() = default;
-  absl::Status Append(const std::string& path);
+  absl::Status Append(FileBytes file);
 
   std::string path_;
   std::vector<FileBytes> files_;

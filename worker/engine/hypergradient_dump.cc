@@ -12,50 +12,11 @@
 #include "worker/collective/in_process_communicator.h"
 #include "worker/data/safetensors_writer.h"
 #include "worker/engine/population.h"
+#include "worker/engine/tensor_file.h"
 #include "worker/problems/torch_status.h"
 
 namespace evograd {
 namespace {
-
-absl::StatusOr<std::string> TypeName(at::ScalarType type) {
-  switch (type) {
-    case at::kFloat:
-      return std::string("F32");
-    case at::kDouble:
-      return std::string("F64");
-    case at::kLong:
-      return std::string("I64");
-    case at::kInt:
-      return std::string("I32");
-    case at::kByte:
-      return std::string("U8");
-    case at::kBool:
-      return std::string("BOOL");
-    default:
-      return absl::InternalError(absl::StrCat("a batch holds a tensor of type ",
-                                              c10::toString(type),
-                                              ", which the file has no name for"));
-  }
-}
-
-absl::Status AddTensor(const std::string& name, const at::Tensor& tensor,
-                       SafetensorsWriter* writer) {
-  const at::Tensor host = tensor.detach().cpu().contiguous();
-  EVOGRAD_ASSIGN_OR_RETURN(const std::string type, TypeName(host.scalar_type()));
-  writer->Add(name, type, host.sizes().vec(),
-              {static_cast<const char*>(host.const_data_ptr()), host.nbytes()});
-  return absl::OkStatus();
-}
-
-absl::Status AddFlat(const std::string& prefix, const ParameterLayout& layout,
-                     const at::Tensor& flat, SafetensorsWriter* writer) {
-  for (const TensorSlot& slot : layout.slots()) {
-    EVOGRAD_RETURN_IF_ERROR(AddTensor(absl::StrCat(prefix, slot.name),
-                                      flat.narrow(0, slot.offset, slot.size).view(slot.shape),
-                                      writer));
-  }
-  return absl::OkStatus();
-}
 
 absl::Status AddBatch(const std::string& prefix, const absl::StatusOr<Batch>& batch,
                       SafetensorsWriter* writer) {

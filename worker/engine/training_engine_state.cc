@@ -1,19 +1,47 @@
 // Saving, restoring and sending the state.
 #include <ATen/Functions.h>
+#include <google/protobuf/util/json_util.h>
 
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "worker/engine/checkpoint.h"
 #include "worker/engine/state_codec.h"
+#include "worker/engine/tensor_file.h"
 #include "worker/engine/training_engine.h"
 #include "worker/problems/torch_status.h"
 
 namespace evograd {
 namespace {
 
-absl::string_view BytesOf(const at::Tensor& host) {
-  return {static_cast<const char*>(host.const_data_ptr()), host.nbytes()};
+constexpr char kParameters[] = "parameters.";
+constexpr char kBuffers[] = "buffers.";
+
+std::string SlotPrefix(size_t slot) { return absl::StrCat("optimizer.", slot, "."); }
+
+absl::StatusOr<std::string> SpecAsJson(const v1::JobSpec& spec) {
+  std::string json;
+  if (!google::protobuf::util::MessageToJsonString(spec, &json).ok()) {
+    return absl::InternalError("the job's spec has no JSON form");
+  }
+  return json;
+}
+
+// A flat tensor like `like` out of the file's, laid out by `layout`; padding is zero.
+absl::StatusOr<at::Tensor> ReadFlat(const SafetensorsReader& reader, const std::string& prefix,
+                                    const ParameterLayout& layout, const at::Tensor& like) {
+  const at::Tensor flat = at::zeros_like(like);
+  for (const TensorSlot& slot : layout.slots()) {
+    EVOGRAD_ASSIGN_OR_RETURN(const at::Tensor tensor, reader.Read(absl::StrCat(prefix, slot.name)));
+    if (tensor.scalar_type() != flat.scalar_type() || tensor.sizes().vec() != slot.shape) {
+      return absl::DataLossError(absl::StrCat(
+          "tensor ", prefix, slot.name, " of the job's saved state has another shape or type"));
+    }
+    flat.narrow(0, slot.offset, slot.size).view(slot.shape).copy_(tensor);
+  }
+  return flat;
 }
 
 absl::Status DamagedResults() {
@@ -79,39 +107,51 @@ absl::StatusOr<TrainingEngine::Progress> TrainingEngine::DecodeProgress(
 
 absl::StatusOr<std::string> TrainingEngine::Serialise() const {
   return CatchTorch([&]() -> absl::StatusOr<std::string> {
-    size_t size = 0;
-    for (const at::Tensor* tensor : StateTensors()) size += tensor->nbytes();
-    StateWriter writer(size + (size_t{1} << 16));
-    writer.Bytes(EncodeProgress());
-    for (const at::Tensor* tensor : StateTensors()) writer.Bytes(BytesOf(tensor->cpu()));
-    return std::move(writer).Finish();
+    const FlatState& state = *parts_.state;
+    const ParameterLayout& parameters = parts_.problem->parameters();
+    SafetensorsWriter writer;
+    writer.AddText("progress", absl::Base64Escape(EncodeProgress()));
+    EVOGRAD_ASSIGN_OR_RETURN(const std::string spec, SpecAsJson(parts_.spec));
+    writer.AddText("spec", spec);
+    EVOGRAD_RETURN_IF_ERROR(AddFlat(kParameters, parameters, state.base, &writer));
+    EVOGRAD_RETURN_IF_ERROR(AddFlat(kBuffers, parts_.problem->buffers(), state.buffers, &writer));
+    for (size_t i = 0; i < state.slots.size(); ++i) {
+      EVOGRAD_RETURN_IF_ERROR(AddFlat(SlotPrefix(i), parameters, state.slots[i], &writer));
+    }
+    const std::vector<double>& lambda = progress_.hyper.values;
+    writer.AddDoubles("lambda", {static_cast<int64_t>(lambda.size())}, lambda);
+    for (const auto& [name, tensor] : parts_.problem->Artifacts()) {
+      EVOGRAD_RETURN_IF_ERROR(AddTensor(absl::StrCat("artifacts.", name), tensor, &writer));
+    }
+    return SealCheckpoint(std::move(writer));
   });
 }
 
 absl::Status TrainingEngine::Restore(const std::string& state) {
   return CatchTorch([&]() -> absl::Status {
-    EVOGRAD_ASSIGN_OR_RETURN(StateReader reader, StateReader::Open(state));
-    EVOGRAD_ASSIGN_OR_RETURN(const absl::string_view bytes, reader.Bytes());
+    EVOGRAD_ASSIGN_OR_RETURN(const SafetensorsReader reader, OpenCheckpoint(state));
+    std::string bytes;
+    const auto text = reader.metadata().find("progress");
+    if (text == reader.metadata().end() || !absl::Base64Unescape(text->second, &bytes)) {
+      return absl::DataLossError("the job's saved state does not say how far it is");
+    }
     EVOGRAD_ASSIGN_OR_RETURN(Progress progress, DecodeProgress(bytes));
-    // All of it is looked at before anything is taken.
-    std::vector<absl::string_view> contents;
-    for (const at::Tensor* tensor : StateTensors()) {
-      EVOGRAD_ASSIGN_OR_RETURN(const absl::string_view content, reader.Bytes());
-      if (content.size() != tensor->nbytes()) {
-        return absl::DataLossError("a tensor in the job's saved state has a wrong length");
-      }
-      contents.push_back(content);
+    // All of it is read before anything is taken.
+    const ParameterLayout& parameters = parts_.problem->parameters();
+    EVOGRAD_ASSIGN_OR_RETURN(at::Tensor base,
+                             ReadFlat(reader, kParameters, parameters, parts_.state->base));
+    EVOGRAD_ASSIGN_OR_RETURN(
+        at::Tensor buffers,
+        ReadFlat(reader, kBuffers, parts_.problem->buffers(), parts_.state->buffers));
+    std::vector<at::Tensor> slots;
+    for (size_t i = 0; i < parts_.state->slots.size(); ++i) {
+      EVOGRAD_ASSIGN_OR_RETURN(at::Tensor slot,
+                               ReadFlat(reader, SlotPrefix(i), parameters, parts_.state->slots[i]));
+      slots.push_back(std::move(slot));
     }
-    EVOGRAD_RETURN_IF_ERROR(reader.Close());
-    std::vector<at::Tensor> fresh;
-    for (size_t i = 0; i < contents.size(); ++i) {
-      fresh.push_back(at::empty_like(*StateTensors()[i]));
-      // Through bytes: the content need not be aligned for its type.
-      fresh.back().view(at::kByte).copy_(at::from_blob(const_cast<char*>(contents[i].data()),
-                                                       {static_cast<int64_t>(contents[i].size())},
-                                                       at::TensorOptions().dtype(at::kByte)));
-    }
-    for (size_t i = 0; i < fresh.size(); ++i) *StateTensors()[i] = fresh[i];
+    parts_.state->base = std::move(base);
+    parts_.state->buffers = std::move(buffers);
+    parts_.state->slots = std::move(slots);
     progress_ = std::move(progress);
     return absl::OkStatus();
   });
