@@ -75,6 +75,8 @@ class ImageLoader {
   // nothing if `key` is under way already; a batch that does not fit into `prefetch_bytes` beside
   // those of smaller keys is left to Load (those of greater keys give way).
   void Prefetch(int64_t key, const std::vector<ImageRequest>& requests);
+  // Whether all of a prefetched batch is there (or its error), so that Load(key) need not wait.
+  bool IsPrefetched(int64_t key) const;
 
  private:
   struct Shared;

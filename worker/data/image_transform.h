@@ -1,6 +1,7 @@
 // The transforms of cross-domain few-shot learning on 8-bit pictures, with the arithmetic of Pillow
 // and torchvision, so that results are theirs to the bit: resizing is Pillow's BILINEAR (a triangle
-// filter as wide as the reduction, in 22-bit fixed point), the colour changes its ImageEnhance.
+// filter as wide as the reduction, in 22-bit fixed point, the width first; Pillow 13 may take the
+// height first, which moves a pixel by at most 1), the colour changes its ImageEnhance.
 //
 //   Training: a crop of random area and shape (torchvision's RandomResizedCrop, scale 0.08 to 1,
 //   ratio 3/4 to 4/3) resized to extent x extent; Brightness, Contrast, Color in this order, each
@@ -41,8 +42,7 @@ struct Augmentation {
   bool mirror = false;
 };
 
-// The choices for a picture of `height` x `width` pixels: a pure function of its arguments, the
-// same on every machine.
+// The choices for a picture of `height` x `width` pixels: a pure function of its arguments.
 Augmentation DrawAugmentation(int height, int width, uint64_t seed);
 
 // Each writes float32 [3, extent, extent] to `out`.
