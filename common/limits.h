@@ -72,6 +72,12 @@ inline constexpr int64_t kMaxModelParameters = int64_t{1} << 32;
 inline constexpr int64_t kMaxSentencePieceBytes = int64_t{256} << 20;
 // Larger pictures are no data set for the models here.
 inline constexpr int kMaxImageExtent = 4096;
+// A picture of that extent, stored without compression.
+inline constexpr int64_t kMaxImageFileBytes = int64_t{64} << 20;
+// Half a million images with paths of 100 bytes.
+inline constexpr int64_t kMaxImageListBytes = int64_t{64} << 20;
+// Threads of one worker that load pictures.
+inline constexpr int kMaxLoaderThreads = 64;
 inline constexpr int kMaxRendezvousKeyBytes = 256;
 inline constexpr int kMaxRendezvousValueBytes = 64 << 10;
 // A few addresses for each of kMaxWorkersPerJob.

@@ -79,16 +79,15 @@ absl::Status FileBytes::Read(int64_t offset, int64_t size, void* to,
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> ReadTextFile(const std::string& path, int64_t max_bytes) {
+absl::StatusOr<std::string> ReadFileBytes(const std::string& path, int64_t max_bytes) {
   EVOGRAD_ASSIGN_OR_RETURN(const FileBytes file, FileBytes::Open(path));
   if (file.size() > max_bytes) {
-    return absl::ResourceExhaustedError(absl::StrCat(path, ": has ", file.size(),
-                                                     " bytes; such a file may have ", max_bytes,
-                                                     "; is it the right file?"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat(path, ": has more than the ", max_bytes, " bytes that such a file may have"));
   }
-  std::string text(file.size(), '\0');
-  EVOGRAD_RETURN_IF_ERROR(file.Read(0, file.size(), text.data(), "its text"));
-  return text;
+  std::string bytes(file.size(), '\0');
+  EVOGRAD_RETURN_IF_ERROR(file.Read(0, file.size(), bytes.data(), "its bytes"));
+  return bytes;
 }
 
 }  // namespace evograd

@@ -3,7 +3,7 @@
 //
 //   EVOGRAD_ASSIGN_OR_RETURN(FileBytes file, FileBytes::Open("/models/base/model.safetensors"));
 //   EVOGRAD_RETURN_IF_ERROR(file.Read(/*offset=*/0, /*size=*/8, buffer, "the header's length"));
-//   EVOGRAD_ASSIGN_OR_RETURN(std::string text, ReadTextFile(path, limits::kMaxModelConfigBytes));
+//   EVOGRAD_ASSIGN_OR_RETURN(std::string text, ReadFileBytes(path, limits::kMaxModelConfigBytes));
 //
 // Threads: any number may Read at once. Errors: NOT_FOUND, PERMISSION_DENIED, DATA_LOSS (not a
 // regular file, ends too early, cannot be read), RESOURCE_EXHAUSTED (larger than the bound).
@@ -46,7 +46,7 @@ class FileBytes {
 };
 
 // The whole file, which may hold `max_bytes`.
-absl::StatusOr<std::string> ReadTextFile(const std::string& path, int64_t max_bytes);
+absl::StatusOr<std::string> ReadFileBytes(const std::string& path, int64_t max_bytes);
 
 }  // namespace evograd
 

@@ -293,7 +293,7 @@ absl::StatusOr<SafetensorsReader> SafetensorsReader::OpenBytes(absl::string_view
 
 absl::StatusOr<SafetensorsReader> SafetensorsReader::OpenSharded(const std::string& path) {
   EVOGRAD_ASSIGN_OR_RETURN(const std::string text,
-                           ReadTextFile(path, limits::kMaxSafetensorsHeaderBytes));
+                           ReadFileBytes(path, limits::kMaxSafetensorsHeaderBytes));
   EVOGRAD_ASSIGN_OR_RETURN(const Json json, ParseJson(text, path, "it"));
   if (!json.contains("weight_map") || !json["weight_map"].is_object()) {
     return absl::DataLossError(absl::StrCat(path, ": has no weight_map", kGetAgain));

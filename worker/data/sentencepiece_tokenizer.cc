@@ -36,7 +36,7 @@ absl::StatusOr<SentencePieceTokenizer> SentencePieceTokenizer::Open(const std::s
                                                                     bool published_quirks) {
   using Type = SentencePieceModel::Type;
   EVOGRAD_ASSIGN_OR_RETURN(const std::string bytes,
-                           ReadTextFile(path, limits::kMaxSentencePieceBytes));
+                           ReadFileBytes(path, limits::kMaxSentencePieceBytes));
   EVOGRAD_ASSIGN_OR_RETURN(SentencePieceModel model, SentencePieceModel::Parse(bytes, path));
   EVOGRAD_RETURN_IF_ERROR(CheckSpecial(model, kModelUnknown, "<unk>", Type::kUnknown, path));
   EVOGRAD_RETURN_IF_ERROR(CheckSpecial(model, kModelBegin, "<s>", Type::kControl, path));
