@@ -98,6 +98,9 @@ def main():
         losses = json.loads((out / "recipe.json").read_text())
         if not losses["dev_loss_after"] < losses["dev_loss_before"] - 0.1:
             sys.exit(f"training did nothing: {losses}")
+        # 18 words of each language, all about as frequent, cut into few pieces: below the vocabulary's ln 84 = 4.43.
+        if not 2 < losses["dev_loss_by_frequency"] < 4.43:
+            sys.exit(f"frequencies are off: {losses}")
         check_encoder(out, folder)
 
         if recipe("--verify", out).returncode != 0:
