@@ -48,6 +48,13 @@ inline constexpr int64_t kMaxExamples = 1'000'000'000;
 inline constexpr int64_t kMaxBatchSize = 1 << 20;
 // A data set is held in the memory of every worker.
 inline constexpr int64_t kMaxDatasetFileBytes = int64_t{4} << 30;
+// Labels are bytes.
+inline constexpr int kMaxClasses = 256;
+// Of residual networks; deeper and wider ones than were ever published on small images.
+inline constexpr int kMaxModelDepth = 1202;
+inline constexpr int kMaxModelWidth = 64;
+// Three hyperparameters each, of the kMaxStreamedHyperparameters of a job.
+inline constexpr int kMaxWeightingHiddenUnits = 10'000;
 // Larger pictures are no data set for the models here.
 inline constexpr int kMaxImageExtent = 4096;
 inline constexpr int kMaxRendezvousKeyBytes = 256;
