@@ -12,6 +12,7 @@ namespace {
 using Mwn = v1::MetaWeightNet;
 
 constexpr char kAt[] = "problem.meta_weight_net.";
+constexpr uint64_t kMaxNumpySeed = 0xffffffff;
 
 // 0: not known before the files are read.
 int KnownClasses(const Mwn& mwn) {
@@ -83,6 +84,11 @@ void CheckNoise(const Mwn& mwn, Checker* check) {
   }
   if (mwn.label_noise() == Mwn::FLIP2 && KnownClasses(mwn) == 2) {
     check->Fail(noise, "FLIP2 takes two other classes, but there are 2 in all; use FLIP");
+  }
+  if (mwn.flip_seed() > kMaxNumpySeed) {
+    check->Fail(absl::StrCat(kAt, "flip_seed"),
+                absl::StrCat(mwn.flip_seed(), " is no seed of NumPy's RandomState; give at most ",
+                             kMaxNumpySeed));
   }
   if (mwn.label_noise() == Mwn::NONE && mwn.noise_rate() != 0) {
     check->Fail(rate, absl::StrCat(mwn.noise_rate(),

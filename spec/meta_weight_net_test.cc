@@ -119,6 +119,8 @@ INSTANTIATE_TEST_SUITE_P(
              "published for CIFAR10 and CIFAR100 only"},
         Case{"label_noise: FLIP classes: 2", "label_noise: FLIP2 classes: 2", "label_noise",
              "there are 2 in all; use FLIP"},
+        Case{"flip_seed: 4294967295", "flip_seed: 4294967296", "flip_seed",
+             "4294967296 is no seed of NumPy's RandomState; give at most 4294967295"},
         Case{"noise_rate: 1", "noise_rate: 1.1", "noise_rate", "1.1 is not allowed"},
         Case{"noise_rate: 0", "noise_rate: nan", "noise_rate", "nan is not allowed"},
         Case{"label_noise: NONE noise_rate: 0", "label_noise: NONE noise_rate: 0.2", "noise_rate",
