@@ -70,6 +70,13 @@ inline constexpr int64_t kMaxModelLayers = 1024;
 inline constexpr int64_t kMaxModelParameters = int64_t{1} << 32;
 // The vocabulary of XLM-R has 5 MB, of the largest multilingual models 16.
 inline constexpr int64_t kMaxSentencePieceBytes = int64_t{256} << 20;
+// Labels are bytes.
+inline constexpr int kMaxClasses = 256;
+// Of residual networks; deeper and wider ones than were ever published on small images.
+inline constexpr int kMaxModelDepth = 1202;
+inline constexpr int kMaxModelWidth = 64;
+// Three hyperparameters each, of the kMaxStreamedHyperparameters of a job.
+inline constexpr int kMaxWeightingHiddenUnits = 10'000;
 // Larger pictures are no data set for the models here.
 inline constexpr int kMaxImageExtent = 4096;
 // A picture of that extent, stored without compression.

@@ -14,13 +14,13 @@ constexpr int64_t kPadding = 2;
 
 }  // namespace
 
-LeNet::LeNet()
+LeNet::LeNet(int64_t classes)
     : conv1_(register_module(
           "conv1", torch::nn::Conv2d(torch::nn::Conv2dOptions(1, 6, 5).padding(kPadding)))),
       conv2_(register_module("conv2", torch::nn::Conv2d(6, 16, 5))),
       fc1_(register_module("fc1", torch::nn::Linear(16 * 5 * 5, 120))),
       fc2_(register_module("fc2", torch::nn::Linear(120, 84))),
-      fc3_(register_module("fc3", torch::nn::Linear(84, kClasses))) {}
+      fc3_(register_module("fc3", torch::nn::Linear(84, classes))) {}
 
 at::Tensor LeNet::Forward(const at::Tensor& images) {
   // A learned transformation of the images wants their gradient.

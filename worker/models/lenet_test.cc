@@ -70,6 +70,17 @@ TEST(LeNetTest, InitialValuesAreThoseOfTheSeed) {
                   .equal(net.named_parameters()["fc1.weight"]));
 }
 
+TEST(LeNetTest, TheNumberOfClassesIsTheJobs) {
+  LeNet net(3);
+  net.Initialise(1);
+  const at::Tensor logits =
+      net.Forward(Wave({2, 1, LeNet::kExtent, LeNet::kExtent}, 1, 0).to(at::kFloat));
+  EXPECT_EQ(logits.sizes(), (at::IntArrayRef{2, 3}));
+  int64_t count = 0;
+  for (const at::Tensor& parameter : net.parameters()) count += parameter.numel();
+  EXPECT_EQ(count, 61706 - 7 * 85);
+}
+
 TEST(LeNetTest, InitialValuesFillPyTorchsRange) {
   LeNet net;
   net.Initialise(1);

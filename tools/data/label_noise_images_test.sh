@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Debian's own interpreter; numpy comes from the pinned packages.
+exec /usr/bin/python3 "$@"
