@@ -50,6 +50,16 @@ inline constexpr int64_t kMaxBatchSize = 1 << 20;
 inline constexpr int64_t kMaxDatasetFileBytes = int64_t{4} << 30;
 // Larger pictures are no data set for the models here.
 inline constexpr int kMaxImageExtent = 4096;
+// Each is an output of a classifier, and a word that a person wrote.
+inline constexpr int kMaxLabels = 10'000;
+inline constexpr int kMaxLabelBytes = 256;
+// A language is a folder's name, such as pt_BR; there are some 7,000 of them.
+inline constexpr int kMaxLanguages = 1000;
+inline constexpr int kMaxLanguageBytes = 64;
+// More than any published encoder's: 48 layers, 8,192 tokens, 10,240 wide.
+inline constexpr int kMaxEncoderLayers = 1000;
+inline constexpr int kMaxSequenceTokens = 1 << 16;
+inline constexpr int kMaxBottleneck = 1 << 16;
 inline constexpr int kMaxRendezvousKeyBytes = 256;
 inline constexpr int kMaxRendezvousValueBytes = 64 << 10;
 // A few addresses for each of kMaxWorkersPerJob.
