@@ -160,11 +160,24 @@ class Reader {
                   absl::StrCat("has no value; give one or leave the line out",
                                IsMessage(field) ? " ({} takes all its defaults)" : ""));
     }
+    if (field.is_repeated()) return ReadList(value, path, field, message);
     if (IsMessage(field)) {
       return ReadMessage(value, path, message->GetReflection()->MutableMessage(message, &field));
     }
     const std::string what = SetField(value, field, message);
     if (!what.empty()) Fail(value.position, path, what);
+  }
+
+  void ReadList(const YamlNode& value, const std::string& path, const FieldDescriptor& field,
+                Message* message) {
+    if (value.kind != YamlNode::Kind::kSequence) {
+      return Fail(value.position, path,
+                  absl::StrCat(Describe(value), "; a list is needed, such as [a, b]"));
+    }
+    for (const YamlNode& element : value.children) {
+      const std::string what = SetField(element, field, message);
+      if (!what.empty()) Fail(element.position, path, what);
+    }
   }
 
   JobFile* file_;

@@ -161,12 +161,41 @@ TEST(JobFileTest, LocatesFieldsOfOthersErrors) {
   EXPECT_EQ(file->Locate(absl::InternalError("x")), absl::InternalError("x"));
 }
 
-// Every singular type that SetField knows; a field of another type would abort it.
+TEST(JobFileTest, ReadsLists) {
+  const auto file = ParseJobFile(R"(
+problem:
+  metaxl:
+    source_languages: [en, "no", zh_CN]
+    labels:
+      - O
+      - B-PER
+    reported_types: []
+base_optimizer: {schedule: {decay_steps: [10, 1e3]}}
+)",
+                                 "job.yaml");
+  ASSERT_TRUE(file.ok()) << file.status();
+  const v1::MetaXl& metaxl = file->spec.problem().metaxl();
+  EXPECT_THAT(metaxl.source_languages(), testing::ElementsAre("en", "no", "zh_CN"));
+  EXPECT_THAT(metaxl.labels(), testing::ElementsAre("O", "B-PER"));
+  EXPECT_TRUE(metaxl.reported_types().empty());
+  EXPECT_THAT(file->spec.base_optimizer().schedule().decay_steps(),
+              testing::ElementsAre(10, 1000));
+  EXPECT_THAT(Error("problem: {metaxl: {labels: O}}"),
+              HasSubstr("1:28: problem.metaxl.labels: `O` is text; a list is needed, such as"));
+  EXPECT_THAT(Error("problem: {metaxl: {labels: [O, 7]}}"),
+              HasSubstr("1:32: problem.metaxl.labels: `7` is a number, and text is needed"));
+  EXPECT_THAT(Error("problem: {metaxl: {labels: [[O]]}}"),
+              HasSubstr("1:29: problem.metaxl.labels: this is a list; text is needed"));
+  EXPECT_THAT(Error("problem: {metaxl: {target_language: [en]}}"),
+              HasSubstr("this is a list; text is needed"));
+}
+
+// Every type that SetField knows; a field of another type would abort it.
 void CheckTypes(const google::protobuf::Descriptor& type, std::set<std::string>* seen) {
   if (!seen->insert(type.full_name()).second) return;
   for (int i = 0; i < type.field_count(); ++i) {
     const FieldDescriptor& field = *type.field(i);
-    EXPECT_FALSE(field.is_repeated()) << field.full_name();
+    EXPECT_FALSE(field.is_repeated() && field.message_type() != nullptr) << field.full_name();
     EXPECT_NE(field.type(), FieldDescriptor::TYPE_BYTES) << field.full_name();
     EXPECT_NE(field.cpp_type(), FieldDescriptor::CPPTYPE_FLOAT) << field.full_name();
     EXPECT_NE(field.cpp_type(), FieldDescriptor::CPPTYPE_UINT32) << field.full_name();
@@ -181,7 +210,8 @@ TEST(JobFileTest, EveryFieldOfAJobSpecCanBeRead) {
   EXPECT_GE(seen.size(), 6);
 }
 
-// Sets about half of the fields to values that people and machines write.
+// Sets about half of the fields to values that people and machines write. Lists are texts' and
+// whole numbers'.
 void Randomise(std::mt19937_64* random, google::protobuf::Message* message) {
   const auto* reflection = message->GetReflection();
   const auto pick = [&](auto... values) {
@@ -191,6 +221,17 @@ void Randomise(std::mt19937_64* random, google::protobuf::Message* message) {
   for (int i = 0; i < message->GetDescriptor()->field_count(); ++i) {
     const FieldDescriptor* field = message->GetDescriptor()->field(i);
     if ((*random)() % 2 == 0) continue;
+    if (field->is_repeated()) {
+      for (size_t n = (*random)() % 3; n > 0; --n) {
+        if (field->cpp_type() == FieldDescriptor::CPPTYPE_STRING) {
+          reflection->AddString(message, field, pick("", "a", "7", "true", "ä\n"));
+        } else {
+          ASSERT_EQ(field->cpp_type(), FieldDescriptor::CPPTYPE_INT64) << field->full_name();
+          reflection->AddInt64(message, field, pick(int64_t{0}, int64_t{7}, INT64_MIN));
+        }
+      }
+      continue;
+    }
     switch (field->cpp_type()) {
       case FieldDescriptor::CPPTYPE_INT32:
         reflection->SetInt32(message, field, pick(0, 1, -1, 128, INT32_MAX, INT32_MIN));

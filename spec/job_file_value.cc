@@ -160,35 +160,40 @@ std::string ReadText(const YamlNode& node, std::string* text) {
 std::string SetField(const YamlNode& node, const FieldDescriptor& field, Message* message) {
   const auto* reflection = message->GetReflection();
   std::string what;
-  // Reads a value of the setter's type, and sets it where nothing is wrong.
-  const auto set = [&](auto value, auto read, auto setter) {
+  // Reads a value of the setter's type, and sets or, in a list, adds it where nothing is wrong.
+  const auto set = [&](auto value, auto read, auto setter, auto adder) {
     what = read(node, &value);
-    if (what.empty()) (reflection->*setter)(message, &field, value);
+    if (what.empty()) (reflection->*(field.is_repeated() ? adder : setter))(message, &field, value);
   };
   using google::protobuf::Reflection;
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT32:
-      set(int32_t{0}, ReadInteger<int32_t>, &Reflection::SetInt32);
+      set(int32_t{0}, ReadInteger<int32_t>, &Reflection::SetInt32, &Reflection::AddInt32);
       break;
     case FieldDescriptor::CPPTYPE_INT64:
-      set(int64_t{0}, ReadInteger<int64_t>, &Reflection::SetInt64);
+      set(int64_t{0}, ReadInteger<int64_t>, &Reflection::SetInt64, &Reflection::AddInt64);
       break;
     case FieldDescriptor::CPPTYPE_UINT64:
-      set(uint64_t{0}, ReadInteger<uint64_t>, &Reflection::SetUInt64);
+      set(uint64_t{0}, ReadInteger<uint64_t>, &Reflection::SetUInt64, &Reflection::AddUInt64);
       break;
     case FieldDescriptor::CPPTYPE_DOUBLE:
-      set(0.0, ReadDouble, &Reflection::SetDouble);
+      set(0.0, ReadDouble, &Reflection::SetDouble, &Reflection::AddDouble);
       break;
     case FieldDescriptor::CPPTYPE_BOOL:
-      set(false, ReadBool, &Reflection::SetBool);
+      set(false, ReadBool, &Reflection::SetBool, &Reflection::AddBool);
       break;
     case FieldDescriptor::CPPTYPE_STRING:
-      set(std::string(), ReadText, &Reflection::SetString);
+      set(std::string(), ReadText, &Reflection::SetString, &Reflection::AddString);
       break;
     case FieldDescriptor::CPPTYPE_ENUM: {
       const EnumValueDescriptor* value = nullptr;
       what = ReadEnum(node, *field.enum_type(), &value);
-      if (what.empty()) reflection->SetEnum(message, &field, value);
+      if (!what.empty()) break;
+      if (field.is_repeated()) {
+        reflection->AddEnum(message, &field, value);
+      } else {
+        reflection->SetEnum(message, &field, value);
+      }
       break;
     }
     default:

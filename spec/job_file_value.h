@@ -18,7 +18,8 @@ std::string Describe(const YamlNode& node);
 // A text: quoted, or plain and not to be taken for a number, a truth value or nothing.
 std::string ReadText(const YamlNode& node, std::string* text);
 
-// Any singular field but a message: int32, int64, uint64, double, bool, string, enum.
+// Any field but a message: int32, int64, uint64, double, bool, string, enum. To a list it adds one
+// element.
 std::string SetField(const YamlNode& node, const google::protobuf::FieldDescriptor& field,
                      google::protobuf::Message* message);
 
