@@ -146,8 +146,18 @@ TEST(MetaXlSpecTest, Numbers) {
 }
 
 TEST(MetaXlSpecTest, Folders) {
-  ExpectBad(absl::StrCat(kLanguages, "data_dir: 'relative'"), "data_dir", "is relative");
-  ExpectBad(absl::StrCat(kLanguages, "encoder_dir: ''"), "encoder_dir", "is missing");
+  for (const char* field : {"data_dir", "encoder_dir"}) {
+    for (const std::string path : {"/there", "relative", ""}) {
+      v1::JobSpec spec = Job(kLanguages);
+      v1::MetaXl* metaxl = spec.mutable_problem()->mutable_metaxl();
+      *(field[0] == 'd' ? metaxl->mutable_data_dir() : metaxl->mutable_encoder_dir()) = path;
+      const std::vector<FieldViolation> violations = Resolve(&spec);
+      ASSERT_EQ(violations.size(), path == "/there" ? 0u : 1u) << field << path;
+      if (violations.empty()) continue;
+      EXPECT_EQ(violations[0].field, absl::StrCat("problem.metaxl.", field));
+      EXPECT_THAT(violations[0].description, HasSubstr(path.empty() ? "is missing" : "is relative"));
+    }
+  }
 }
 
 TEST(MetaXlSpecTest, BaselinesLearnNoHyperparameters) {

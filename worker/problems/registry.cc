@@ -1,6 +1,7 @@
 #include "worker/problems/registry.h"
 
 #include "absl/status/status.h"
+#include "worker/problems/metaxl.h"
 #include "worker/problems/rotation.h"
 #include "worker/problems/toy1d.h"
 
@@ -17,6 +18,7 @@ constexpr struct {
 } kProblems[] = {
     {v1::Problem::kToy1D, &MakeToy1d},
     {v1::Problem::kRotation, &MakeRotation},
+    {v1::Problem::kMetaxl, &MakeMetaXl},
 };
 
 }  // namespace
