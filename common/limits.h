@@ -72,8 +72,7 @@ inline constexpr int kMaxLabelBytes = 256;
 // A language is a folder's name, such as pt_BR; there are some 7,000 of them.
 inline constexpr int kMaxLanguages = 1000;
 inline constexpr int kMaxLanguageBytes = 64;
-// More than any published encoder's: 48 layers, 8,192 tokens, 10,240 wide.
-inline constexpr int kMaxEncoderLayers = 1000;
+// More tokens than any published encoder takes, wider than any published transformation.
 inline constexpr int kMaxSequenceTokens = 1 << 16;
 inline constexpr int kMaxBottleneck = 1 << 16;
 inline constexpr int kMaxRendezvousKeyBytes = 256;

@@ -178,8 +178,7 @@ base_optimizer: {schedule: {decay_steps: [10, 1e3]}}
   EXPECT_THAT(metaxl.source_languages(), testing::ElementsAre("en", "no", "zh_CN"));
   EXPECT_THAT(metaxl.labels(), testing::ElementsAre("O", "B-PER"));
   EXPECT_TRUE(metaxl.reported_types().empty());
-  EXPECT_THAT(file->spec.base_optimizer().schedule().decay_steps(),
-              testing::ElementsAre(10, 1000));
+  EXPECT_THAT(file->spec.base_optimizer().schedule().decay_steps(), testing::ElementsAre(10, 1000));
   EXPECT_THAT(Error("problem: {metaxl: {labels: O}}"),
               HasSubstr("1:28: problem.metaxl.labels: `O` is text; a list is needed, such as"));
   EXPECT_THAT(Error("problem: {metaxl: {labels: [O, 7]}}"),

@@ -101,13 +101,13 @@ void CheckNetwork(const MetaXl& metaxl, Checker* check) {
   check->Path(absl::StrCat(kAt, "encoder_dir"), metaxl.encoder_dir(), "folder");
   if (metaxl.has_transformed_layer()) {
     check->InRange(absl::StrCat(kAt, "transformed_layer"), metaxl.transformed_layer(), 0,
-                   limits::kMaxEncoderLayers);
+                   limits::kMaxModelLayers);
   }
   check->InRange(absl::StrCat(kAt, "bottleneck_size"), metaxl.bottleneck_size(), 1,
                  limits::kMaxBottleneck);
   const std::string layers = absl::StrCat(kAt, "perturbed_layers");
   if (metaxl.perturbed() == MetaXl::ENCODER_TOP) {
-    check->InRange(layers, metaxl.perturbed_layers(), 1, limits::kMaxEncoderLayers);
+    check->InRange(layers, metaxl.perturbed_layers(), 1, limits::kMaxModelLayers);
   } else if (metaxl.perturbed_layers() != 0) {
     check->Fail(layers, absl::StrCat(metaxl.perturbed_layers(),
                                      " has no effect unless perturbed is ENCODER_TOP; leave it "

@@ -117,9 +117,9 @@ TEST(MetaXlSpecTest, Numbers) {
     ExpectBad(absl::StrCat(kLanguages, fields), field, what, others);
   };
   good("transformed_layer: 0");
-  good("transformed_layer: 1000");
+  good("transformed_layer: 1024");
   bad("transformed_layer: -1", "transformed_layer", "outside");
-  bad("transformed_layer: 1001", "transformed_layer", "outside");
+  bad("transformed_layer: 1025", "transformed_layer", "outside");
   good("bottleneck_size: 1");
   bad("bottleneck_size: -1", "bottleneck_size", "outside");
   bad("bottleneck_size: 65537", "bottleneck_size", "outside");
@@ -155,7 +155,8 @@ TEST(MetaXlSpecTest, Folders) {
       ASSERT_EQ(violations.size(), path == "/there" ? 0u : 1u) << field << path;
       if (violations.empty()) continue;
       EXPECT_EQ(violations[0].field, absl::StrCat("problem.metaxl.", field));
-      EXPECT_THAT(violations[0].description, HasSubstr(path.empty() ? "is missing" : "is relative"));
+      EXPECT_THAT(violations[0].description,
+                  HasSubstr(path.empty() ? "is missing" : "is relative"));
     }
   }
 }

@@ -9,7 +9,7 @@ import re
 import sys
 
 THIRD_PARTY = {
-    "absl", "cuda", "gloo", "googletest", "grpc", "nlohmann_json", "openssl", "protobuf", "sentencepiece", "spng", "sqlite",
+    "absl", "cuda", "gloo", "googletest", "grpc", "nlohmann_json", "openssl", "protobuf", "spng", "sqlite",
     "turbojpeg", "yaml_cpp", "zlib", "wheels",
 }
 
@@ -28,7 +28,7 @@ ALLOWED = {
     "worker/kernels": {"algo", "common", "absl", "wheels:cudart"},
     "worker/collective": {"algo", "common", "absl", "gloo", "wheels:nccl", "wheels:cudart"},
     "worker/data": {
-        "common", "spec", "absl", "algo", "nlohmann_json", "sentencepiece", "spng", "turbojpeg", "zlib", "wheels:torch",
+        "common", "spec", "absl", "algo", "nlohmann_json", "spng", "turbojpeg", "zlib", "wheels:torch",
     },
     "worker/models": {"common", "absl", "algo", "nlohmann_json", "wheels:torch"},
     "worker/problems": {"worker/data", "worker/models", "algo", "common", "spec", "proto", "absl", "protobuf", "wheels:torch"},

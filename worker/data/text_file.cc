@@ -1,63 +1,37 @@
 #include "worker/data/text_file.h"
 
-#include <sys/stat.h>
-
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <memory>
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "common/limits.h"
 #include "common/status_macros.h"
+#include "worker/data/file_bytes.h"
 
 namespace evograd {
 namespace {
 
-constexpr size_t kChunkBytes = 1 << 20;
-
-absl::Status FileError(const std::string& path, int error) {
-  const std::string message = absl::StrCat(path, ": cannot be read: ", std::strerror(error));
-  if (error == ENOENT || error == ENOTDIR) return absl::NotFoundError(message);
-  if (error == EACCES || error == EPERM) return absl::PermissionDeniedError(message);
-  return absl::DataLossError(message);
-}
-
-absl::Status TooLarge(const std::string& path) {
-  return absl::ResourceExhaustedError(absl::StrCat(path, ": is larger than the ",
-                                                   limits::kMaxDatasetFileBytes,
-                                                   " bytes that a file may hold; use a smaller "
-                                                   "data set"));
-}
+// Between two looks at the cancel flag.
+constexpr int64_t kChunkBytes = 1 << 24;
 
 absl::StatusOr<std::string> ReadBytes(const std::string& path, const std::atomic<bool>& cancelled) {
-  struct stat status;
-  if (stat(path.c_str(), &status) != 0) return FileError(path, errno);
-  // Anything else (a folder, a pipe) fails late or never ends.
-  if (!S_ISREG(status.st_mode)) {
-    return absl::DataLossError(absl::StrCat(path, ": is not a regular file"));
+  EVOGRAD_ASSIGN_OR_RETURN(const FileBytes file, FileBytes::Open(path));
+  if (file.size() > limits::kMaxDatasetFileBytes) {
+    return absl::ResourceExhaustedError(absl::StrCat(path, ": is larger than the ",
+                                                     limits::kMaxDatasetFileBytes,
+                                                     " bytes that a file may hold; use a smaller "
+                                                     "data set"));
   }
-  if (status.st_size > limits::kMaxDatasetFileBytes) return TooLarge(path);
-  errno = 0;
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
-                                                             &std::fclose);
-  if (file == nullptr) return FileError(path, errno);
-  std::string bytes;
-  while (true) {
+  std::string bytes(file.size(), '\0');
+  for (int64_t offset = 0; offset < file.size(); offset += kChunkBytes) {
     if (cancelled.load(std::memory_order_relaxed)) {
       return absl::CancelledError(absl::StrCat(path, ": reading was cancelled"));
     }
-    const size_t done = bytes.size();
-    bytes.resize(done + kChunkBytes);
-    const size_t got = std::fread(&bytes[done], 1, kChunkBytes, file.get());
-    bytes.resize(done + got);
-    if (std::ferror(file.get()) != 0) return FileError(path, errno);
-    // The file may grow while it is read.
-    if (static_cast<int64_t>(bytes.size()) > limits::kMaxDatasetFileBytes) return TooLarge(path);
-    if (got < kChunkBytes) return bytes;
+    const int64_t part = std::min(kChunkBytes, file.size() - offset);
+    EVOGRAD_RETURN_IF_ERROR(file.Read(offset, part, &bytes[offset], "its text"));
   }
+  return bytes;
 }
 
 // The length of the character at the start of `text`, 0 where there is none (The Unicode Standard,

@@ -1,7 +1,7 @@
 // Goal: MetaXL jobs have the same bits with one and two workers, with every estimator of theirs and
-// with dropout; kept and recomputed members agree; what learns nothing runs without hyperparameters.
-// Method: engines over a small encoder and sentences in files, stepped by in-process ranks; digests
-// of theta, lambda and all results are compared as text.
+// with dropout; kept and recomputed members agree; what learns nothing runs without
+// hyperparameters. Method: engines over a small encoder and sentences in files, stepped by
+// in-process ranks; digests of theta, lambda and all results are compared as text.
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -78,7 +78,8 @@ TEST(MetaXlRanksTest, KeptAndRecomputedMembersAgree) {
   for (const char* fields : {"", "transformed_layer: 1 perturbed: ENCODER_TOP"}) {
     const auto run = [&](const char* graph) {
       return RunMetaXl(
-          folder.Spec(fields, absl::StrCat("estimator { population: 3 member_graph: ", graph, " }")),
+          folder.Spec(fields,
+                      absl::StrCat("estimator { population: 3 member_graph: ", graph, " }")),
           1);
     };
     EXPECT_EQ(run("RETAIN"), run("RECOMPUTE")) << fields;

@@ -58,15 +58,15 @@ at::Tensor LossSums(const at::Tensor& scores, const at::Tensor& labels) {
 absl::Status CheckBelongTogether(const MetaXl& spec, const XlmrConfig& config,
                                  const SentencePieceTokenizer& tokenizer) {
   if (tokenizer.vocabulary_size() > config.vocab_size) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        spec.encoder_dir(), ": sentencepiece.bpe.model makes ids up to ",
-        tokenizer.vocabulary_size() - 1, " but config.json has vocab_size ", config.vocab_size,
-        "; they do not belong together"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(spec.encoder_dir(), ": sentencepiece.bpe.model makes ids up to ",
+                     tokenizer.vocabulary_size() - 1, " but config.json has vocab_size ",
+                     config.vocab_size, "; they do not belong together"));
   }
   if (!spec.published_quirks() && tokenizer.pad_id() != config.pad_token_id) {
-    return absl::InvalidArgumentError(absl::StrCat(spec.encoder_dir(), ": config.json has pad_token_id ",
-                                                   config.pad_token_id, "; XLM-R's is ",
-                                                   tokenizer.pad_id()));
+    return absl::InvalidArgumentError(
+        absl::StrCat(spec.encoder_dir(), ": config.json has pad_token_id ", config.pad_token_id,
+                     "; XLM-R's is ", tokenizer.pad_id()));
   }
   return absl::OkStatus();
 }
@@ -121,9 +121,8 @@ class MetaXlProblem : public AutogradProblem {
     return CatchTorch([&]() -> absl::StatusOr<Batch> {
       Batch batch;
       if (has_source()) {
-        batch = MakeBatch(data_.source_train,
-                          BatchIndices(source_order_, data_.source_train.size(),
-                                       spec_.batch_size(), step));
+        batch = MakeBatch(data_.source_train, BatchIndices(source_order_, data_.source_train.size(),
+                                                           spec_.batch_size(), step));
       }
       std::vector<int64_t> target = TargetIndices(step);
       if (spec_.training() == MetaXl::METAXL) target.resize(target.size() / 2);

@@ -94,9 +94,9 @@ class Reader {
     const std::vector<std::string>& types = data_.tags->types();
     for (const std::string& type : spec_.reported_types()) {
       if (std::find(types.begin(), types.end(), type) == types.end()) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(kAt, "reported_types: there is no type ", type, "; ", labels_source_,
-                         " has ", absl::StrJoin(types, ", ")));
+        return absl::InvalidArgumentError(absl::StrCat(kAt, "reported_types: there is no type ",
+                                                       type, "; ", labels_source_, " has ",
+                                                       absl::StrJoin(types, ", ")));
       }
     }
     return absl::OkStatus();
@@ -244,8 +244,8 @@ Batch MakeExampleBatch(const Examples& examples, const std::vector<int64_t>& ind
   const int64_t tokens = static_cast<int64_t>(longest);
   const at::Tensor ids = at::full({count, tokens}, pad_id, at::kLong);
   const at::Tensor mask = at::zeros({count, tokens}, at::kBool);
-  const at::Tensor labels = tagging ? at::full({count, tokens}, kNoLabel, at::kLong)
-                                    : at::empty({count}, at::kLong);
+  const at::Tensor labels =
+      tagging ? at::full({count, tokens}, kNoLabel, at::kLong) : at::empty({count}, at::kLong);
   int64_t labelled = 0;
   for (int64_t row = 0; row < count; ++row) {
     const Example& example = examples[indices[row]];

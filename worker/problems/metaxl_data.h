@@ -3,9 +3,9 @@
 //   EVOGRAD_ASSIGN_OR_RETURN(MetaXlData data, ReadMetaXlData(spec, tokenizer, 512, cancelled));
 //   Batch batch = MakeExampleBatch(data.target_train, {0, 3}, tokenizer.pad_id(), options);
 //
-// Threads: pure functions of the files. Errors: those of the readers; NOT_FOUND for a language whose
-// folder is missing; INVALID_ARGUMENT naming the field where files hold less than the job uses;
-// DATA_LOSS naming file and line for a sentence that does not fit and may not be cut.
+// Threads: pure functions of the files. Errors: those of the readers; NOT_FOUND for a language
+// whose folder is missing; INVALID_ARGUMENT naming the field where files hold less than the job
+// uses; DATA_LOSS naming file and line for a sentence that does not fit and may not be cut.
 #ifndef EVOGRAD_WORKER_PROBLEMS_METAXL_DATA_H_
 #define EVOGRAD_WORKER_PROBLEMS_METAXL_DATA_H_
 

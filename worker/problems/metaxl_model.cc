@@ -39,9 +39,9 @@ absl::StatusOr<std::shared_ptr<MetaXlModel>> MetaXlModel::Create(const MetaXl& s
                                                                  int64_t labels) {
   const auto check = [&](const char* field, int64_t layers) {
     if (layers <= config.num_hidden_layers) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        absl::StrCat("problem.metaxl.", field, ": ", layers, " is more than the ",
-                     config.num_hidden_layers, " layers of ", spec.encoder_dir()));
+    return absl::InvalidArgumentError(absl::StrCat("problem.metaxl.", field, ": ", layers,
+                                                   " is more than the ", config.num_hidden_layers,
+                                                   " layers of ", spec.encoder_dir()));
   };
   absl::Status status = check("transformed_layer", spec.transformed_layer());
   if (status.ok()) status = check("perturbed_layers", spec.perturbed_layers());

@@ -19,6 +19,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "algo/seed.h"
+#include "worker/data/bio.h"
 #include "worker/data/safetensors_writer.h"
 #include "worker/models/representation_transformation.h"
 #include "worker/models/xlmr_config.h"
@@ -32,9 +33,7 @@ using ::testing::HasSubstr;
 
 std::atomic<bool> cancelled{false};
 
-std::string TestName() {
-  return testing::UnitTest::GetInstance()->current_test_info()->name();
-}
+std::string TestName() { return testing::UnitTest::GetInstance()->current_test_info()->name(); }
 
 // A problem with its storage bound and initialised.
 struct Bound {
@@ -83,7 +82,8 @@ TEST(MetaXlTest, BatchesAreCutAsPublished) {
   EXPECT_EQ(train.tensors[0].size(0), 4);
   EXPECT_EQ(train.tensors[4].size(0), 2) << "the first half of the target batch";
   EXPECT_EQ(validation.tensors[0].size(0), 2) << "the second half";
-  EXPECT_TRUE(train.tensors[0].equal(bound.problem->TrainBatch(2)->tensors[0])) << "a pure function";
+  EXPECT_TRUE(train.tensors[0].equal(bound.problem->TrainBatch(2)->tensors[0]))
+      << "a pure function";
 
   // Both halves make up the batch that joint training takes whole.
   Bound joint(folder.Spec("training: JOINT", "estimator { kind: NONE }"));
@@ -106,15 +106,18 @@ TEST(MetaXlTest, LabelsStandAtFirstPieces) {
   const MetaXlFolder folder(TestName());
   // ka 4, "ka" within a word 5, lo 6 ...: <s> is 0, </s> 2, ids are pieces' numbers + 1.
   folder.Write("data/qu/train", "qu:kalo\tB-PER\nqu:mi\tO\n\nqu:nu\tI-LOC\n\n");
-  Bound bound(folder.Spec("target_batch_size: 2 training: TARGET_ONLY", "estimator { kind: NONE }"));
+  Bound bound(
+      folder.Spec("target_batch_size: 2 training: TARGET_ONLY", "estimator { kind: NONE }"));
   const Batch batch = *bound.problem->TrainBatch(0);
   const int64_t longer = batch.tensors[0][0][4].item<int64_t>() == 2 ? 0 : 1;
   EXPECT_TRUE(batch.tensors[0][longer].equal(at::tensor({0, 4, 7, 8, 2}, at::kLong)))
       << batch.tensors[0];
   EXPECT_TRUE(batch.tensors[0][1 - longer].equal(at::tensor({0, 10, 2, 1, 1}, at::kLong)));
-  EXPECT_TRUE(batch.tensors[1][1 - longer].equal(at::tensor({1, 1, 1, 0, 0}, at::kBool)));
+  EXPECT_TRUE(
+      batch.tensors[1][1 - longer].equal(at::tensor({1, 1, 1, 0, 0}, at::kLong).to(at::kBool)));
   EXPECT_TRUE(batch.tensors[2][longer].equal(at::tensor({-100, 3, -100, 0, -100}, at::kLong)));
-  EXPECT_TRUE(batch.tensors[2][1 - longer].equal(at::tensor({-100, 8, -100, -100, -100}, at::kLong)));
+  EXPECT_TRUE(
+      batch.tensors[2][1 - longer].equal(at::tensor({-100, 8, -100, -100, -100}, at::kLong)));
   EXPECT_TRUE(batch.tensors[3].allclose(at::full({2}, 2.0 / 3, at::kDouble)));
 }
 
@@ -175,8 +178,7 @@ TEST(MetaXlTest, LossesAreTheTwins) {
     EXPECT_NEAR(LossOf(bound, train), expected, 1e-12);
     different.insert(expected);
     const Batch validation = *bound.problem->ValidationBatch(1);
-    const auto loss =
-        bound.problem->ValidationGradient(validation, at::zeros_like(bound.theta));
+    const auto loss = bound.problem->ValidationGradient(validation, at::zeros_like(bound.theta));
     ASSERT_TRUE(loss.ok()) << loss.status();
     EXPECT_NEAR(*loss, twin.Loss(validation, 0, {}, 0), 1e-12);
   }
@@ -262,6 +264,16 @@ TEST(MetaXlTest, ThePerturbedPartIsTheJobs) {
   EXPECT_EQ(perturbed("perturbed: ALL").count("roberta.embeddings.word_embeddings.weight"), 1u);
 }
 
+TEST(MetaXlTest, ThePublishedPerturbedPartHas6921Numbers) {
+  XlmrConfig config;
+  config.hidden_size = 768;
+  int64_t count = 0;
+  for (const auto& parameter : XlmrTokenHead(config, TagSet::Conll().size()).parameters()) {
+    count += parameter.numel();
+  }
+  EXPECT_EQ(count, 6921);
+}
+
 TEST(MetaXlTest, NoiseRepeatsWithTheGeneratorBitForBit) {
   const MetaXlFolder folder(TestName(), /*dropout=*/0.3);
   Bound bound(folder.Spec("transformed_layer: 1"));
@@ -279,9 +291,10 @@ TEST(MetaXlTest, NoiseRepeatsWithTheGeneratorBitForBit) {
   };
   EXPECT_EQ(member(7), member(7));
   EXPECT_NE(member(7), member(8)) << "members draw their own";
+  const double first = member(7);
   at::manual_seed(7);
-  EXPECT_EQ(bound.problem->MemberGradient(prepared, bound.lambda)->loss, member(7))
-      << "a recomputed forward repeats the first";
+  const double again = bound.problem->MemberGradient(prepared, bound.lambda)->loss;
+  EXPECT_EQ(again, first) << "a recomputed forward repeats the first";
 
   const Batch validation = *bound.problem->ValidationBatch(0);
   const auto validate = [&](Bound& b, uint64_t seed) {
@@ -420,10 +433,10 @@ TEST(MetaXlTest, TextsAreClassified) {
   bound.Parameter("classifier.out_proj.weight").zero_();
   bound.Parameter("classifier.out_proj.bias")[0] = 5;  // bad
   const auto evaluation = *bound.problem->Evaluate(bound.lambda);
-  // Texts 38 .. 47: dev has 42 .. 46 of qu, whose labels are good where 3 divides the row.
   double bad = 0;
-  std::string dev = folder.Read("texts/qu/dev.tsv");
-  for (size_t at = dev.find("\nbad"); at != std::string::npos; at = dev.find("\nbad", at + 1)) ++bad;
+  const std::string dev = folder.Read("texts/qu/dev.tsv");
+  for (size_t at = dev.find("\nbad"); at != std::string::npos; at = dev.find("\nbad", at + 1))
+    ++bad;
   EXPECT_DOUBLE_EQ(evaluation.metrics.at("target_dev_accuracy"), bad / 5);
   EXPECT_LT(evaluation.metrics.at("target_dev_macro_f1"), 0.6);
   ASSERT_FALSE(evaluation.warnings.empty());
@@ -482,11 +495,13 @@ class BadDataTest : public testing::Test {
 
 TEST_F(BadDataTest, SizesThatFilesDoNotHave) {
   EXPECT_TRUE(Make("source_train_size: 32 target_train_size: 10").ok());
+  ExpectRefused(
+      absl::StatusCode::kInvalidArgument,
+      {"source_train_size: 33 is more than the 32 sentences", "/en/train to ", "/de/train"},
+      "source_train_size: 33");
   ExpectRefused(absl::StatusCode::kInvalidArgument,
-                {"source_train_size: 33 is more than the 32 sentences", "/en/train to ", "/de/train"},
-                "source_train_size: 33");
-  ExpectRefused(absl::StatusCode::kInvalidArgument,
-                {"target_train_size: 11 is more than the 10", "/qu/train"}, "target_train_size: 11");
+                {"target_train_size: 11 is more than the 10", "/qu/train"},
+                "target_train_size: 11");
   ExpectRefused(absl::StatusCode::kInvalidArgument, {"target_batch_size: 12 is more than the 10"},
                 "target_batch_size: 12");
   ExpectRefused(absl::StatusCode::kInvalidArgument, {"batch_size: 40 is more than the 32"},
@@ -499,7 +514,8 @@ TEST_F(BadDataTest, LanguagesLabelsAndTags) {
                 "source_languages: 'fr'");
   ExpectRefused(absl::StatusCode::kInvalidArgument, {"there is no type CITY", "CoNLL"},
                 "reported_types: 'CITY'");
-  ExpectRefused(absl::StatusCode::kDataLoss, {"/data/en/train:", "there is no tag B-LOC"},
+  ExpectRefused(absl::StatusCode::kDataLoss,
+                {"/data/en/train:", "there is no tag ", "the labels are O, B-PER, I-PER"},
                 "labels: 'O' labels: 'B-PER' labels: 'I-PER'");
   folder_.Write("data/labels.txt", "O\nB-PER\nB-LOC\nI-LOC\n");
   EXPECT_TRUE(Make().ok());
@@ -527,7 +543,8 @@ TEST_F(BadDataTest, SentencesLongerThanTheLimit) {
   // The encoder has 24 places.
   for (int i = 0; i < 3; ++i) words += "qu:kalo\tB-PER\n";
   folder_.Write("data/qu/test", words);
-  ExpectRefused(absl::StatusCode::kDataLoss, {"/data/qu/test:1: ", "26 pieces", "or of the encoder"});
+  ExpectRefused(absl::StatusCode::kDataLoss,
+                {"/data/qu/test:1: ", "26 pieces", "or of the encoder"});
   EXPECT_TRUE(Make("overlong: TRUNCATE").ok());
   ExpectRefused(absl::StatusCode::kDataLoss, {"/texts/", ".tsv:", "pieces"},
                 "task: CLASSIFICATION max_sequence_length: 3");

@@ -36,13 +36,14 @@ testing_model::Model TokenizerModel() {
 std::string Sentences(const std::string& language, int first, int count) {
   std::string text;
   for (int sentence = first; sentence < first + count; ++sentence) {
-    const int words = 2 + sentence * 5 % 4;
+    const int salt = sentence * sentence * 31 % 97;
+    const int words = 2 + salt % 4;
     for (int word = 0; word < words; ++word) {
-      const int a = (sentence * 3 + word * word + word) % 8;
-      const int b = (sentence + word) % 8;
+      const int a = (salt + word * word + word) % 8;
+      const int b = (salt / 8 + word) % 8;
       const char* tag = a == 0 ? "B-PER" : a == 1 ? "B-LOC" : a == 2 ? "I-LOC" : "O";
-      absl::StrAppend(&text, language, ":", kSyllables[a], word % 2 == 0 ? kSyllables[b] : "",
-                      "\t", tag, "\n");
+      absl::StrAppend(&text, language, ":", kSyllables[a], word % 2 == 0 ? kSyllables[b] : "", "\t",
+                      tag, "\n");
     }
     absl::StrAppend(&text, "\n");
   }
@@ -62,9 +63,8 @@ std::string Texts(int first, int count) {
 
 MetaXlFolder::MetaXlFolder(const std::string& name, double dropout)
     : path_(absl::StrCat(testing::TempDir(), "/", name)) {
-  for (const char* folder :
-       {"", "/encoder", "/data", "/data/en", "/data/de", "/data/qu", "/texts", "/texts/en",
-        "/texts/de", "/texts/qu"}) {
+  for (const char* folder : {"", "/encoder", "/data", "/data/en", "/data/de", "/data/qu", "/texts",
+                             "/texts/en", "/texts/de", "/texts/qu"}) {
     mkdir(absl::StrCat(path_, folder).c_str(), 0700);
   }
   Write("encoder/sentencepiece.bpe.model", TokenizerModel().Serialise());
@@ -99,12 +99,12 @@ std::string MetaXlFolder::Config(double dropout, int vocabulary, int layers) {
 
 v1::JobSpec MetaXlFolder::Spec(const std::string& fields, const std::string& others) const {
   const bool classification = fields.find("CLASSIFICATION") != std::string::npos;
-  const std::string text = absl::StrCat(
-      "steps: 5 seed: 3 data_type: FLOAT64 problem { metaxl { data_dir: '", path_,
-      classification ? "/texts" : "/data", "' encoder_dir: '", path_,
-      "/encoder' source_languages: 'en' source_languages: 'de' target_language: 'qu' "
-      "batch_size: 4 target_batch_size: 4 bottleneck_size: 3 random_encoder: true ",
-      "} } ");
+  const std::string text =
+      absl::StrCat("steps: 5 seed: 3 data_type: FLOAT64 problem { metaxl { data_dir: '", path_,
+                   classification ? "/texts" : "/data", "' encoder_dir: '", path_,
+                   "/encoder' source_languages: 'en' source_languages: 'de' target_language: 'qu' "
+                   "batch_size: 4 target_batch_size: 4 bottleneck_size: 3 random_encoder: true ",
+                   "} } ");
   v1::JobSpec spec;
   EVOGRAD_CHECK(google::protobuf::TextFormat::ParseFromString(text, &spec), text.c_str());
   // Given fields take the place of those above.

@@ -23,8 +23,8 @@ class MetaXlFolder {
   // `dropout` is the encoder's.
   explicit MetaXlFolder(const std::string& name, double dropout = 0);
 
-  // A job over the folder with a random encoder; `fields` is text of a MetaXl message, `others` of a
-  // JobSpec.
+  // A job over the folder with a random encoder; `fields` is text of a MetaXl message, `others` of
+  // a JobSpec.
   v1::JobSpec Spec(const std::string& fields = "", const std::string& others = "") const;
 
   const std::string& path() const { return path_; }
