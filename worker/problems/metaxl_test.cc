@@ -306,6 +306,30 @@ TEST(MetaXlTest, NoiseRepeatsWithTheGeneratorBitForBit) {
   EXPECT_EQ(validate(quiet, 1), validate(quiet, 2));
 }
 
+TEST(MetaXlTest, AnotherWorkerComputesTheSameBits) {
+  const MetaXlFolder folder(TestName(), /*dropout=*/0.2);
+  for (const char* type : {"FLOAT32", "FLOAT64"}) {
+    const v1::JobSpec spec =
+        folder.Spec("perturbed: ENCODER_TOP", absl::StrCat("data_type: ", type));
+    Bound here(spec);
+    Bound there(spec);
+    EXPECT_TRUE(here.theta.equal(there.theta));
+    EXPECT_TRUE(here.lambda.equal(there.lambda));
+    const auto run = [](Bound& worker) {
+      at::manual_seed(3);
+      const Batch batch = *worker.problem->TrainBatch(4);
+      const Batch prepared = *worker.problem->PrepareMembers(batch, worker.lambda);
+      const auto member = *worker.problem->MemberGradient(prepared, worker.lambda);
+      const at::Tensor gradient = at::zeros_like(worker.theta);
+      const auto trained = *worker.problem->TrainGradient(batch, worker.lambda, gradient, true);
+      return std::vector<at::Tensor>{member.hypergradient, trained.hypergradient, gradient};
+    };
+    const std::vector<at::Tensor> first = run(here);
+    const std::vector<at::Tensor> second = run(there);
+    for (size_t i = 0; i < first.size(); ++i) EXPECT_TRUE(first[i].equal(second[i])) << type << i;
+  }
+}
+
 TEST(MetaXlTest, GradientsAreDifferenceQuotients) {
   const MetaXlFolder folder(TestName());
   constexpr double kStep = 1e-5;
