@@ -85,6 +85,15 @@ inline constexpr int64_t kMaxImageFileBytes = int64_t{64} << 20;
 inline constexpr int64_t kMaxImageListBytes = int64_t{64} << 20;
 // Threads of one worker that load pictures.
 inline constexpr int kMaxLoaderThreads = 64;
+// Each is an output of a classifier, and a word that a person wrote.
+inline constexpr int kMaxLabels = 10'000;
+inline constexpr int kMaxLabelBytes = 256;
+// A language is a folder's name, such as pt_BR; there are some 7,000 of them.
+inline constexpr int kMaxLanguages = 1000;
+inline constexpr int kMaxLanguageBytes = 64;
+// More tokens than any published encoder takes, wider than any published transformation.
+inline constexpr int kMaxSequenceTokens = 1 << 16;
+inline constexpr int kMaxBottleneck = 1 << 16;
 inline constexpr int kMaxRendezvousKeyBytes = 256;
 inline constexpr int kMaxRendezvousValueBytes = 64 << 10;
 // A few addresses for each of kMaxWorkersPerJob.

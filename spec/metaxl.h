@@ -1,4 +1,4 @@
-// Defaults and checks of the problems that metaxl.proto describes (metaxl).
+// Defaults and checks of the problem that metaxl.proto describes (metaxl).
 #ifndef EVOGRAD_SPEC_METAXL_H_
 #define EVOGRAD_SPEC_METAXL_H_
 
@@ -8,6 +8,8 @@
 namespace evograd {
 
 void FillMetaXl(v1::JobSpec* spec);
+// What the spec alone can tell. Whether folders, labels and the encoder fit is for the workers, who
+// see them.
 void CheckMetaXl(const v1::JobSpec& spec, Checker* check);
 
 }  // namespace evograd

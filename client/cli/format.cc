@@ -11,6 +11,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
 #include "common/status_macros.h"
@@ -34,27 +35,49 @@ std::string Exact(double value) {
   return absl::StrFormat("%.17g", value);
 }
 
-std::string ScalarToYaml(const Message& message, const FieldDescriptor& field) {
+// One value: of a list, element `i`.
+std::string ScalarToYaml(const Message& message, const FieldDescriptor& field, int i) {
   const auto* reflection = message.GetReflection();
+  const bool list = field.is_repeated();
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT32:
-      return absl::StrCat(reflection->GetInt32(message, &field));
+      return absl::StrCat(list ? reflection->GetRepeatedInt32(message, &field, i)
+                               : reflection->GetInt32(message, &field));
     case FieldDescriptor::CPPTYPE_INT64:
-      return absl::StrCat(reflection->GetInt64(message, &field));
+      return absl::StrCat(list ? reflection->GetRepeatedInt64(message, &field, i)
+                               : reflection->GetInt64(message, &field));
     case FieldDescriptor::CPPTYPE_UINT64:
-      return absl::StrCat(reflection->GetUInt64(message, &field));
+      return absl::StrCat(list ? reflection->GetRepeatedUInt64(message, &field, i)
+                               : reflection->GetUInt64(message, &field));
     case FieldDescriptor::CPPTYPE_DOUBLE:
-      return Exact(reflection->GetDouble(message, &field));
-    case FieldDescriptor::CPPTYPE_BOOL:
-      return reflection->GetBool(message, &field) ? "true" : "false";
-    case FieldDescriptor::CPPTYPE_ENUM:
-      return absl::StrReplaceAll(
-          absl::AsciiStrToLower(reflection->GetEnum(message, &field)->name()), {{"_", "-"}});
-    default:
+      return Exact(list ? reflection->GetRepeatedDouble(message, &field, i)
+                        : reflection->GetDouble(message, &field));
+    case FieldDescriptor::CPPTYPE_BOOL: {
+      const bool value = list ? reflection->GetRepeatedBool(message, &field, i)
+                              : reflection->GetBool(message, &field);
+      return value ? "true" : "false";
+    }
+    case FieldDescriptor::CPPTYPE_ENUM: {
+      const auto* value = list ? reflection->GetRepeatedEnum(message, &field, i)
+                               : reflection->GetEnum(message, &field);
+      return absl::StrReplaceAll(absl::AsciiStrToLower(value->name()), {{"_", "-"}});
+    }
+    default: {
+      const std::string value = list ? reflection->GetRepeatedString(message, &field, i)
+                                     : reflection->GetString(message, &field);
       // Quoted, so that nothing in it is taken for anything else.
-      return absl::StrCat("\"", absl::Utf8SafeCEscape(reflection->GetString(message, &field)),
-                          "\"");
+      return absl::StrCat("\"", absl::Utf8SafeCEscape(value), "\"");
+    }
   }
+}
+
+std::string ValueToYaml(const Message& message, const FieldDescriptor& field) {
+  if (!field.is_repeated()) return ScalarToYaml(message, field, 0);
+  std::vector<std::string> elements;
+  for (int i = 0; i < message.GetReflection()->FieldSize(message, &field); ++i) {
+    elements.push_back(ScalarToYaml(message, field, i));
+  }
+  return absl::StrCat("[", absl::StrJoin(elements, ", "), "]");
 }
 
 }  // namespace
@@ -144,7 +167,7 @@ std::string ToYaml(const Message& message, int indent) {
   for (const FieldDescriptor* field : fields) {
     absl::StrAppend(&text, std::string(indent, ' '), field->name(), ":");
     if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
-      absl::StrAppend(&text, " ", ScalarToYaml(message, *field), "\n");
+      absl::StrAppend(&text, " ", ValueToYaml(message, *field), "\n");
       continue;
     }
     const std::string inner =

@@ -7,6 +7,7 @@
 
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
 #include "proto/evograd/v1/job_service.pb.h"
 #include "spec/job_file.h"
 #include "spec/resolve.h"
@@ -50,17 +51,22 @@ TEST(FormatTest, JsonHasDefaultsAndCamelCase) {
 }
 
 TEST(FormatTest, YamlIsAJobFile) {
-  v1::JobSpec spec;
-  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
-      R"(problem { rotation { data_dir: "/a \"b\" \303\244" angle_degrees: 0.1 } } steps: 7
+  for (const char* problem :
+       {R"(rotation { data_dir: "/a \"b\" \303\244" angle_degrees: 0.1 })",
+        R"(metaxl { data_dir: "/a" labels: "O" labels: "B-\303\244" task: CLASSIFICATION })"}) {
+    v1::JobSpec spec;
+    ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
+        absl::StrCat("problem { ", problem, R"( } steps: 7
          seed: 18446744073709551615 display_name: "7"
-         estimator { kind: EVOGRAD_ANTITHETIC sigma: 0.3333333333333333 })",
-      &spec));
-  Resolve(&spec);
-  const std::string yaml = ToYaml(spec, 0);
-  const auto file = ParseJobFile(yaml, "described.yaml");
-  ASSERT_TRUE(file.ok()) << file.status() << "\n" << yaml;
-  EXPECT_EQ(file->spec.SerializeAsString(), spec.SerializeAsString()) << yaml;
+         estimator { kind: EVOGRAD_ANTITHETIC sigma: 0.3333333333333333 }
+         base_optimizer { schedule { decay_steps: 10 decay_steps: 20 } })"),
+        &spec));
+    Resolve(&spec);
+    const std::string yaml = ToYaml(spec, 0);
+    const auto file = ParseJobFile(yaml, "described.yaml");
+    ASSERT_TRUE(file.ok()) << file.status() << "\n" << yaml;
+    EXPECT_EQ(file->spec.SerializeAsString(), spec.SerializeAsString()) << yaml;
+  }
 }
 
 }  // namespace

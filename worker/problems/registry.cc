@@ -2,6 +2,7 @@
 
 #include "absl/status/status.h"
 #include "worker/problems/meta_weight_net.h"
+#include "worker/problems/metaxl.h"
 #include "worker/problems/rotation.h"
 #include "worker/problems/toy1d.h"
 
@@ -19,6 +20,7 @@ constexpr struct {
     {v1::Problem::kToy1D, &MakeToy1d},
     {v1::Problem::kRotation, &MakeRotation},
     {v1::Problem::kMetaWeightNet, &MakeMetaWeightNet},
+    {v1::Problem::kMetaxl, &MakeMetaXl},
 };
 
 }  // namespace
