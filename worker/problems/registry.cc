@@ -1,6 +1,8 @@
 #include "worker/problems/registry.h"
 
 #include "absl/status/status.h"
+#include "worker/problems/lft.h"
+#include "worker/problems/pretrain.h"
 #include "worker/problems/rotation.h"
 #include "worker/problems/toy1d.h"
 
@@ -17,6 +19,8 @@ constexpr struct {
 } kProblems[] = {
     {v1::Problem::kToy1D, &MakeToy1d},
     {v1::Problem::kRotation, &MakeRotation},
+    {v1::Problem::kLft, &MakeLft},
+    {v1::Problem::kPretrain, &MakePretrain},
 };
 
 }  // namespace
