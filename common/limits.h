@@ -48,6 +48,22 @@ inline constexpr int64_t kMaxExamples = 1'000'000'000;
 inline constexpr int64_t kMaxBatchSize = 1 << 20;
 // A data set is held in the memory of every worker.
 inline constexpr int64_t kMaxDatasetFileBytes = int64_t{4} << 30;
+// The header of a model file: some 150 bytes for each tensor, of which large models have thousands.
+inline constexpr int64_t kMaxSafetensorsHeaderBytes = 16 << 20;
+inline constexpr int kMaxSafetensorsFiles = 1024;
+// Tensors that an error lists of each kind: what a person reads.
+inline constexpr int kMaxNamedTensors = 10;
+// A model's config.json is a page; an index of shards is as large as the headers are.
+inline constexpr int64_t kMaxModelConfigBytes = 1 << 20;
+// Larger than any encoder that is published: the longest vocabulary has a million pieces, the
+// largest XLM-R a width of 16384, 48 layers and 10.7 billion parameters, of which those that fit
+// one device's float32 are read.
+inline constexpr int64_t kMaxModelExtent = 1 << 22;
+inline constexpr int64_t kMaxModelWidth = 1 << 16;
+inline constexpr int64_t kMaxModelLayers = 1024;
+inline constexpr int64_t kMaxModelParameters = int64_t{1} << 32;
+// The vocabulary of XLM-R has 5 MB, of the largest multilingual models 16.
+inline constexpr int64_t kMaxSentencePieceBytes = int64_t{256} << 20;
 // Larger pictures are no data set for the models here.
 inline constexpr int kMaxImageExtent = 4096;
 // What a few-shot job may ask for: well beyond what is published, and such that a step's pictures

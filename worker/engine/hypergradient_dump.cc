@@ -10,8 +10,8 @@
 #include "absl/time/time.h"
 #include "common/status_macros.h"
 #include "worker/collective/in_process_communicator.h"
+#include "worker/data/safetensors_writer.h"
 #include "worker/engine/population.h"
-#include "worker/engine/safetensors_writer.h"
 #include "worker/problems/torch_status.h"
 
 namespace evograd {

@@ -1,4 +1,4 @@
-#include "worker/engine/safetensors_writer.h"
+#include "worker/data/safetensors_writer.h"
 
 #include <cerrno>
 #include <cstdio>

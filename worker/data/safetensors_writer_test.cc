@@ -1,7 +1,7 @@
 // Goal: the file is what the safetensors format says, and a failure to write leaves nothing behind.
 // Method: the bytes of a small file are compared with ones assembled by hand; that Python's
 // safetensors reads it is checked by tests/golden.
-#include "worker/engine/safetensors_writer.h"
+#include "worker/data/safetensors_writer.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

@@ -8,8 +8,8 @@
 //
 // Threads: one. Errors of Write: INVALID_ARGUMENT when the file cannot be opened,
 // RESOURCE_EXHAUSTED when it cannot be written to its end (nothing is left at `path` then).
-#ifndef EVOGRAD_WORKER_ENGINE_SAFETENSORS_WRITER_H_
-#define EVOGRAD_WORKER_ENGINE_SAFETENSORS_WRITER_H_
+#ifndef EVOGRAD_WORKER_DATA_SAFETENSORS_WRITER_H_
+#define EVOGRAD_WORKER_DATA_SAFETENSORS_WRITER_H_
 
 #include <cstdint>
 #include <string>
@@ -45,4 +45,4 @@ class SafetensorsWriter {
 
 }  // namespace evograd
 
-#endif  // EVOGRAD_WORKER_ENGINE_SAFETENSORS_WRITER_H_
+#endif  // EVOGRAD_WORKER_DATA_SAFETENSORS_WRITER_H_
