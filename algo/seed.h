@@ -25,6 +25,8 @@ inline constexpr uint32_t kLabelNoise = 6;
 inline constexpr uint32_t kAugmentation = 7;
 inline constexpr uint32_t kPerturbation = 8;
 inline constexpr uint32_t kEvaluation = 9;
+inline constexpr uint32_t kEpisode = 20;
+inline constexpr uint32_t kDomainPair = 21;
 }  // namespace seed_domain
 
 // A seed for the purpose `domain` and its indices `a` and `b` (step, member, epoch, ...).

@@ -66,6 +66,12 @@ inline constexpr int64_t kMaxModelParameters = int64_t{1} << 32;
 inline constexpr int64_t kMaxSentencePieceBytes = int64_t{256} << 20;
 // Larger pictures are no data set for the models here.
 inline constexpr int kMaxImageExtent = 4096;
+// A picture of that extent, stored without compression.
+inline constexpr int64_t kMaxImageFileBytes = int64_t{64} << 20;
+// Half a million images with paths of 100 bytes.
+inline constexpr int64_t kMaxImageListBytes = int64_t{64} << 20;
+// Threads of one worker that load pictures.
+inline constexpr int kMaxLoaderThreads = 64;
 // What a few-shot job may ask for: well beyond what is published, and such that a step's pictures
 // fit the memory of one machine. Pictures that enter a network are larger nowhere.
 inline constexpr int kMaxModelImageExtent = 512;

@@ -39,7 +39,7 @@ void CheckPictures(const std::string& at, const Message& message, Checker* check
                                                   v1::Backbone_Name(message.backbone()), "; give ",
                                                   least, " to ", limits::kMaxModelImageExtent));
   }
-  check->InRange(at + "loader_threads", message.loader_threads(), 1, limits::kMaxThreads);
+  check->InRange(at + "loader_threads", message.loader_threads(), 1, limits::kMaxLoaderThreads);
   check->InRange(at + "image_cache_mib", message.image_cache_mib(), 0, limits::kMaxImageCacheMib);
 }
 

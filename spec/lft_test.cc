@@ -179,7 +179,7 @@ INSTANTIATE_TEST_SUITE_P(
         More("evaluation_episodes: 1", "evaluation_episodes: -1", "evaluation_episodes", "-1"),
         More("evaluation_query: 1", "evaluation_query: -1", "evaluation_query", "-1"),
         More("validation_episodes: 1", "validation_episodes: -1", "validation_episodes", "-1"),
-        More("loader_threads: 256", "loader_threads: 257", "loader_threads", "257"),
+        More("loader_threads: 64", "loader_threads: 65", "loader_threads", "65"),
         More("image_cache_mib: 0", "image_cache_mib: -1", "image_cache_mib", "-1")));
 
 INSTANTIATE_TEST_SUITE_P(

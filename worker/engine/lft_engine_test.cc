@@ -101,12 +101,12 @@ double MeanTrainLoss(const TrainingEngine& engine, int first, int count) {
 }
 
 TEST(LftEngineTest, OneAndTwoWorkersAgree) {
-  for (const char* estimator :
-       {"EVOGRAD population: 2", "EVOGRAD_SHARED population: 3", "T1T2",
-        "EVOGRAD population: 2 member_graph: RECOMPUTE"}) {
-    ExpectSameHashes(LftSpec(absl::StrCat("virtual_workers: 2 problem { lft { episodes_per_step: 2 "
-                                          "} } estimator { kind: ",
-                                          estimator, " }")));
+  for (const char* estimator : {"EVOGRAD population: 2", "EVOGRAD_SHARED population: 3", "T1T2",
+                                "EVOGRAD population: 2 member_graph: RECOMPUTE"}) {
+    ExpectSameHashes(
+        LftSpec(absl::StrCat("virtual_workers: 2 problem { lft { episodes_per_step: 2 "
+                             "} } estimator { kind: ",
+                             estimator, " }")));
   }
   // Members alone are spread, as published.
   ExpectSameHashes(LftSpec("estimator { population: 4 }"));
@@ -114,15 +114,14 @@ TEST(LftEngineTest, OneAndTwoWorkersAgree) {
 
 TEST(LftEngineTest, RetainedAndRecomputedMembersAreTheSame) {
   const auto hash = [](const std::string& graph) {
-    return Digest(
-        *Run(LftSpec(absl::StrCat("estimator { member_graph: ", graph, " }")), 1, 3)[0]);
+    return Digest(*Run(LftSpec(absl::StrCat("estimator { member_graph: ", graph, " }")), 1, 3)[0]);
   };
   EXPECT_EQ(hash("RETAIN"), hash("RECOMPUTE"));
 }
 
 TEST(LftEngineTest, TheBaseStepIsThatOfPlainTrainingAndMembersMoveNoStatistics) {
-  const auto plain = Run(LftSpec("estimator { kind: NONE } problem { lft { transformation: FIXED } }"),
-                         1, 1);
+  const auto plain =
+      Run(LftSpec("estimator { kind: NONE } problem { lft { transformation: FIXED } }"), 1, 1);
   for (const char* kind : {"EVOGRAD", "EVOGRAD_ANTITHETIC", "T1T2"}) {
     const auto learned = Run(LftSpec(absl::StrCat("estimator { kind: ", kind, " }")), 1, 1);
     const FlatState& state = *learned[0]->parts().state;
