@@ -70,7 +70,8 @@ std::unique_ptr<TrainingEngine> MakeEngineOf(const v1::JobSpec& spec) {
 
 // Engines are made before any of them runs: a network's constructor draws from LibTorch's default
 // generator.
-std::vector<std::unique_ptr<TrainingEngine>> Run(const v1::JobSpec& spec, int ranks, int steps) {
+std::vector<std::unique_ptr<TrainingEngine>> RunSteps(const v1::JobSpec& spec, int ranks,
+                                                      int steps) {
   std::vector<std::unique_ptr<TrainingEngine>> engines;
   for (int rank = 0; rank < ranks; ++rank) engines.push_back(MakeEngineOf(spec));
   const auto statuses =
@@ -86,8 +87,8 @@ std::vector<std::unique_ptr<TrainingEngine>> Run(const v1::JobSpec& spec, int ra
 }
 
 void ExpectSameHashes(const v1::JobSpec& spec) {
-  const std::string alone = Digest(*Run(spec, 1, 3)[0]);
-  for (const auto& engine : Run(spec, 2, 3)) {
+  const std::string alone = Digest(*RunSteps(spec, 1, 3)[0]);
+  for (const auto& engine : RunSteps(spec, 2, 3)) {
     EXPECT_EQ(Digest(*engine), alone) << spec.ShortDebugString();
   }
 }
@@ -114,16 +115,17 @@ TEST(LftEngineTest, OneAndTwoWorkersAgree) {
 
 TEST(LftEngineTest, RetainedAndRecomputedMembersAreTheSame) {
   const auto hash = [](const std::string& graph) {
-    return Digest(*Run(LftSpec(absl::StrCat("estimator { member_graph: ", graph, " }")), 1, 3)[0]);
+    return Digest(
+        *RunSteps(LftSpec(absl::StrCat("estimator { member_graph: ", graph, " }")), 1, 3)[0]);
   };
   EXPECT_EQ(hash("RETAIN"), hash("RECOMPUTE"));
 }
 
 TEST(LftEngineTest, TheBaseStepIsThatOfPlainTrainingAndMembersMoveNoStatistics) {
   const auto plain =
-      Run(LftSpec("estimator { kind: NONE } problem { lft { transformation: FIXED } }"), 1, 1);
+      RunSteps(LftSpec("estimator { kind: NONE } problem { lft { transformation: FIXED } }"), 1, 1);
   for (const char* kind : {"EVOGRAD", "EVOGRAD_ANTITHETIC", "T1T2"}) {
-    const auto learned = Run(LftSpec(absl::StrCat("estimator { kind: ", kind, " }")), 1, 1);
+    const auto learned = RunSteps(LftSpec(absl::StrCat("estimator { kind: ", kind, " }")), 1, 1);
     const FlatState& state = *learned[0]->parts().state;
     EXPECT_TRUE(state.base.equal(plain[0]->parts().state->base)) << kind;
     EXPECT_TRUE(state.buffers.equal(plain[0]->parts().state->buffers)) << kind;
@@ -132,25 +134,25 @@ TEST(LftEngineTest, TheBaseStepIsThatOfPlainTrainingAndMembersMoveNoStatistics) 
 }
 
 TEST(LftEngineTest, BothLearn) {
-  const auto lft = Run(LftSpec("base_optimizer { learning_rate: 0.003 }"), 1, 60);
+  const auto lft = RunSteps(LftSpec("base_optimizer { learning_rate: 0.003 }"), 1, 60);
   EXPECT_LT(MeanTrainLoss(*lft[0], 50, 10), 0.8 * MeanTrainLoss(*lft[0], 0, 10));
   const auto evaluation = lft[0]->Evaluate();
   ASSERT_TRUE(evaluation.ok()) << evaluation.status();
   EXPECT_GT(evaluation->metrics().at("accuracy_b"), 0.6) << "chance is a half";
 
-  const auto pretrain = Run(PretrainSpec("base_optimizer { learning_rate: 0.003 }"), 1, 60);
+  const auto pretrain = RunSteps(PretrainSpec("base_optimizer { learning_rate: 0.003 }"), 1, 60);
   EXPECT_LT(MeanTrainLoss(*pretrain[0], 50, 10), 0.6 * MeanTrainLoss(*pretrain[0], 0, 10));
 }
 
 TEST(LftEngineTest, PretrainingHasNoHyperparametersAndAgreesOnTwoWorkers) {
   ExpectSameHashes(PretrainSpec("virtual_workers: 2"));
-  const auto engines = Run(PretrainSpec(""), 1, 2);
+  const auto engines = RunSteps(PretrainSpec(""), 1, 2);
   EXPECT_TRUE(engines[0]->hyper().values.empty());
   EXPECT_EQ(engines[0]->pending()[0].hyperparameter_names_size(), 0);
 }
 
 TEST(LftEngineTest, BetweenStepsOnlyValidationClassesAreScored) {
-  const auto engines = Run(LftSpec("evaluation_interval_steps: 2"), 1, 3);
+  const auto engines = RunSteps(LftSpec("evaluation_interval_steps: 2"), 1, 3);
   const auto& pending = engines[0]->pending();
   EXPECT_EQ(pending[0].evaluation().metrics().count("validation_accuracy_r"), 1u);
   EXPECT_EQ(pending[0].evaluation().metrics().count("accuracy_b"), 0u);
