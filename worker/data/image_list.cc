@@ -21,8 +21,30 @@ absl::Status Bad(const std::string& path, absl::string_view what) {
   return absl::DataLossError(absl::StrCat(path, ": ", what));
 }
 
+// A list nests two deep. Text that is nothing but brackets would take a hundred times its size.
+bool NestsDeeply(absl::string_view text) {
+  constexpr int kMaxDepth = 16;
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > kMaxDepth) return true;
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return false;
+}
+
 absl::StatusOr<Json> Parse(const std::string& path) {
   EVOGRAD_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path, limits::kMaxImageListBytes));
+  if (NestsDeeply(text)) return Bad(path, "is no list of images: it nests too deeply");
   try {
     Json object = Json::parse(text);
     if (!object.is_object()) {
@@ -33,6 +55,8 @@ absl::StatusOr<Json> Parse(const std::string& path) {
     return object;
   } catch (const Json::parse_error& error) {
     return Bad(path, absl::StrCat("is not JSON (byte ", error.byte, ": ", error.what(), ")"));
+  } catch (const Json::exception& error) {  // a number that is too large
+    return Bad(path, absl::StrCat("is not JSON that can be read (", error.what(), ")"));
   }
 }
 
@@ -157,9 +181,7 @@ absl::Status CheckClasses(const ImageList& list, int64_t min_classes, int64_t mi
   return absl::InvalidArgumentError(absl::StrCat(
       list.path, ": class ", first->label, " (", first->name, ") has ", first->images.size(),
       " images where ", min_images, " are needed",
-      short_classes > 1
-          ? absl::StrCat(", and so have ", short_classes - 1, " other classes too few")
-          : "",
+      short_classes > 1 ? absl::StrCat(" (", short_classes - 1, " more have too few)") : "",
       "; use fewer shots or queries, take such classes out of the list, or let images repeat"));
 }
 

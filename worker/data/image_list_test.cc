@@ -62,6 +62,12 @@ TEST_F(ImageListTest, ImagesByClass) {
   EXPECT_EQ(list->classes_of, (std::vector<int64_t>{1, 0, 1, 0}));
 }
 
+TEST_F(ImageListTest, NamesMayHaveBrackets) {
+  const auto list = ReadImageList(Write(Changed("b/1.png", R"([[[[[[[[[[[[[[[[[[[[\"[[)")));
+  ASSERT_TRUE(list.ok()) << list.status();
+  EXPECT_EQ(list->images[1], testing::TempDir() + "/[[[[[[[[[[[[[[[[[[[[\"[[");
+}
+
 TEST_F(ImageListTest, WithoutNamesALabelIsItsName) {
   const auto list = ReadImageList(Write(Changed(R"(["wren", "owl", "rook"])", "[]")));
   ASSERT_TRUE(list.ok()) << list.status();
@@ -71,6 +77,8 @@ TEST_F(ImageListTest, WithoutNamesALabelIsItsName) {
 TEST_F(ImageListTest, WhatIsNoListIsRefused) {
   ExpectRefused("{\"label_names\": [", {"is not JSON (byte 18"});
   ExpectRefused("[1, 2]", {"holds a JSON array"});
+  ExpectRefused(std::string(1 << 20, '['), {"nests too deeply"});
+  ExpectRefused(Changed("[2, 0, 2", "[2, 0, 1e999"), {"is not JSON that can be read", "1e999"});
   ExpectRefused(Changed("image_names", "names"), {"has no field image_names"});
   ExpectRefused(Changed("[2, 0, 2, 0]", "{}"), {"image_labels is a JSON object, not an array"});
 }
@@ -117,8 +125,7 @@ TEST_F(ImageListTest, ClassesAreChecked) {
   EXPECT_NE(few_images.message().find(path_ + ": class 0 (wren) has 1 images where 3 are needed;"),
             std::string::npos)
       << few_images;
-  EXPECT_NE(CheckClasses(*list, 2, 4).message().find("and so have 1 other classes"),
-            std::string::npos);
+  EXPECT_NE(CheckClasses(*list, 2, 4).message().find("(1 more have too few)"), std::string::npos);
   EXPECT_TRUE(CheckClasses(*list, 2, 3, /*repeat_images=*/true).ok());
   EXPECT_FALSE(CheckClasses(*list, 3, 3, /*repeat_images=*/true).ok());
 }

@@ -212,7 +212,10 @@ TEST_F(ImageLoaderTest, LoadingCanBeCancelled) {
   for (int i = 0; i < 20000; ++i) many.push_back({paths_[i % 12], i});
   loader.Prefetch(1, Requests(1, 5));
   std::thread cancel([this] { cancelled_ = true; });
-  EXPECT_EQ(loader.Load(many).status().code(), absl::StatusCode::kCancelled);
+  // Once, unless the machine is so busy that the thread above comes late.
+  absl::Status status;
+  while (status.ok()) status = loader.Load(many).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
   cancel.join();
   EXPECT_EQ(loader.Load(1, Requests(1, 5)).status().code(), absl::StatusCode::kCancelled);
   loader.Prefetch(2, Requests(2, 5));

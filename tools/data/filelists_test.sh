@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Debian's own interpreter; Pillow comes from the pinned packages.
+exec /usr/bin/python3 "$@"
