@@ -16,6 +16,13 @@ torch::nn::Conv2d Convolution(int64_t in, int64_t out, int64_t kernel, int64_t s
       torch::nn::Conv2dOptions(in, out, kernel).stride(stride).padding(kernel / 2).bias(false));
 }
 
+// Where windows overlap, CUDA's backward for channels last may add up in any order; the one for
+// channels first does not.
+at::Tensor StemPool(const at::Tensor& maps) {
+  if (!maps.is_cuda()) return at::max_pool2d(maps, 3, 2, 1);
+  return at::max_pool2d(maps.contiguous(), 3, 2, 1).contiguous(at::MemoryFormat::ChannelsLast);
+}
+
 }  // namespace
 
 class ResNet::Block : public torch::nn::Module {
@@ -71,7 +78,7 @@ ResNet::ResNet(const std::vector<int>& stages) : convolution_(Convolution(3, kSt
 at::Tensor ResNet::Forward(const at::Tensor& images, const FeaturePass& pass) {
   at::Tensor x = convolution_->forward(images.contiguous(at::MemoryFormat::ChannelsLast));
   // Pooling first gives the same values and gradients with less work.
-  x = at::max_pool2d(norm_->Forward(x, pass), 3, 2, 1).relu_();
+  x = StemPool(norm_->Forward(x, pass)).relu_();
   for (const auto& block : blocks_) x = block->Forward(x, pass);
   return x;
 }
