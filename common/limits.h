@@ -94,6 +94,22 @@ inline constexpr int kMaxLanguageBytes = 64;
 // More tokens than any published encoder takes, wider than any published transformation.
 inline constexpr int kMaxSequenceTokens = 1 << 16;
 inline constexpr int kMaxBottleneck = 1 << 16;
+// What a few-shot job may ask for: well beyond what is published, and such that a step's pictures
+// fit the memory of one machine. Pictures that enter a network are larger nowhere.
+inline constexpr int kMaxModelImageExtent = 512;
+inline constexpr int kMaxEpisodeWays = 200;
+inline constexpr int kMaxEpisodeImagesPerClass = 1000;
+inline constexpr int kMaxEpisodesPerStep = 1024;
+inline constexpr int kMaxEvaluationEpisodes = 1'000'000;
+// Two metrics of each fit kMaxEvaluationMetrics.
+inline constexpr int kMaxDomains = 16;
+inline constexpr int kMaxDomainNameBytes = 40;
+// Pictures kept ready for the steps ahead: at least the next one's of any published setting.
+inline constexpr int64_t kMaxPrefetchBytes = int64_t{1} << 30;
+// 1 TiB: a large machine's memory.
+inline constexpr int kMaxImageCacheMib = 1 << 20;
+// Feature maps of an evaluation; its episodes are cut into groups whose pictures' maps fit.
+inline constexpr int64_t kMaxEvaluationFeatureBytes = int64_t{512} << 20;
 inline constexpr int kMaxRendezvousKeyBytes = 256;
 inline constexpr int kMaxRendezvousValueBytes = 64 << 10;
 // A few addresses for each of kMaxWorkersPerJob.

@@ -173,7 +173,8 @@ absl::Status TrainingEngine::EvaluateForAll(Exchange* exchange, v1::StepResult* 
   if (interval <= 0 || completed_steps() % interval != 0) return absl::OkStatus();
   std::string bytes;
   if (exchange->rank() == 0) {
-    EVOGRAD_ASSIGN_OR_RETURN(const v1::Evaluation evaluation, Evaluate());
+    EVOGRAD_ASSIGN_OR_RETURN(const v1::Evaluation evaluation,
+                             EvaluateBy(&Problem::EvaluateBetweenSteps));
     bytes = evaluation.SerializeAsString();
   }
   EVOGRAD_RETURN_IF_ERROR(exchange->Broadcast(&bytes, /*root=*/0));
@@ -278,7 +279,9 @@ void TrainingEngine::Forget(int64_t committed_steps) {
   pending.erase(pending.begin(), pending.begin() + keep_from);
 }
 
-absl::StatusOr<v1::Evaluation> TrainingEngine::Evaluate() {
+absl::StatusOr<v1::Evaluation> TrainingEngine::Evaluate() { return EvaluateBy(&Problem::Evaluate); }
+
+absl::StatusOr<v1::Evaluation> TrainingEngine::EvaluateBy(Evaluator evaluator) {
   return CatchTorch([&]() -> absl::StatusOr<v1::Evaluation> {
     ConfigureTorch();
     EVOGRAD_RETURN_IF_ERROR(parts_.state->WriteBase());
@@ -286,7 +289,7 @@ absl::StatusOr<v1::Evaluation> TrainingEngine::Evaluate() {
     {
       const LayerNoise noise(parts_.state->device(),
                              EvaluationLayerSeed(parts_, completed_steps()));
-      result = parts_.problem->Evaluate(LambdaTensor());
+      result = ((*parts_.problem).*evaluator)(LambdaTensor());
     }
     if (!result.ok()) return Located(parts_, completed_steps(), "evaluation", result.status());
     v1::Evaluation evaluation;

@@ -72,6 +72,8 @@ class TrainingEngine : public Engine {
   absl::StatusOr<StepContext> BeginStep(Exchange* exchange, v1::StepResult* result);
   absl::Status BeginResult(Exchange* exchange, v1::StepResult* result);
   absl::Status EvaluateForAll(Exchange* exchange, v1::StepResult* result);
+  using Evaluator = absl::StatusOr<ProblemEvaluation> (Problem::*)(const at::Tensor& lambda);
+  absl::StatusOr<v1::Evaluation> EvaluateBy(Evaluator evaluator);
   // Each computes, then commits.
   absl::Status RunSharedStep(const StepContext& context, v1::StepResult* result);
   absl::Status RunBasePhase(const StepContext& context, v1::StepResult* result);

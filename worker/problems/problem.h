@@ -146,7 +146,13 @@ class Problem {
   virtual absl::Status HessianVector(const Batch& batch, const at::Tensor& lambda,
                                      const at::Tensor& direction, const at::Tensor& product) = 0;
 
+  // At the end of a job.
   virtual absl::StatusOr<ProblemEvaluation> Evaluate(const at::Tensor& lambda) = 0;
+  // Between steps, every evaluation_interval_steps: most simply the same; less of it, or about
+  // other data, where an evaluation costs much or is about what training may not look at.
+  virtual absl::StatusOr<ProblemEvaluation> EvaluateBetweenSteps(const at::Tensor& lambda) {
+    return Evaluate(lambda);
+  }
   // Tensors of any type that go with every checkpoint, by name: what the problem made of its data
   // and a person may want to see (a noise matrix, the numbers of relabelled examples).
   virtual std::map<std::string, at::Tensor> Artifacts() const { return {}; }

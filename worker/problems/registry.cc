@@ -1,8 +1,10 @@
 #include "worker/problems/registry.h"
 
 #include "absl/status/status.h"
+#include "worker/problems/lft.h"
 #include "worker/problems/meta_weight_net.h"
 #include "worker/problems/metaxl.h"
+#include "worker/problems/pretrain.h"
 #include "worker/problems/rotation.h"
 #include "worker/problems/toy1d.h"
 
@@ -21,6 +23,8 @@ constexpr struct {
     {v1::Problem::kRotation, &MakeRotation},
     {v1::Problem::kMetaWeightNet, &MakeMetaWeightNet},
     {v1::Problem::kMetaxl, &MakeMetaXl},
+    {v1::Problem::kLft, &MakeLft},
+    {v1::Problem::kPretrain, &MakePretrain},
 };
 
 }  // namespace

@@ -1,0 +1,164 @@
+// Goal: lft and pretrain run in the engine as every problem must: one and two workers get the same
+// bits, members leave batch normalisation's statistics alone, a pretrain job has no hyperparameters
+// and still runs, and both learn. Method: generated pictures (worker/problems/testing), a small
+// network, ranks on threads of this process.
+#include <ATen/ATen.h>
+#include <google/protobuf/text_format.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "spec/resolve.h"
+#include "worker/engine/testing/engine_rig.h"
+#include "worker/engine/training_engine.h"
+#include "worker/problems/registry.h"
+#include "worker/problems/testing/picture_domains.h"
+
+namespace evograd {
+namespace {
+
+const std::string& Folder() {
+  static const std::string& folder = *[] {
+    auto* path = new std::string(testing::TempDir() + "/domains");
+    WritePictureDomains(*path, {{"r", 3, 5}, {"g", 3, 5}, {"b", 3, 5}});
+    return path;
+  }();
+  return folder;
+}
+
+v1::JobSpec Parse(const std::vector<std::string>& texts) {
+  v1::JobSpec spec;
+  for (const std::string& text : texts) {
+    EXPECT_TRUE(google::protobuf::TextFormat::MergeFromString(text, &spec)) << text;
+  }
+  for (const FieldViolation& violation : Resolve(&spec)) {
+    ADD_FAILURE() << violation.field << ": " << violation.description;
+  }
+  return spec;
+}
+
+v1::JobSpec LftSpec(const std::string& more) {
+  return Parse({absl::StrCat("steps: 100 seed: 5 problem { lft { data_dir: '", Folder(),
+                             "' seen_domains: ['r', 'g', 'b'] test_domains: 'b' backbone: CONV4 "
+                             "image_extent: 20 way: 2 shot: 1 query: 2 auxiliary_batch_size: 4 "
+                             "steps_per_epoch: 1 evaluation_episodes: 20 validation_episodes: 3 "
+                             "evaluation_query: 2 loader_threads: 1 } }"),
+                more});
+}
+
+v1::JobSpec PretrainSpec(const std::string& more) {
+  return Parse({absl::StrCat("steps: 100 seed: 5 estimator { kind: NONE } problem { pretrain { "
+                             "data_dir: '",
+                             Folder(),
+                             "' domains: ['r', 'g'] backbone: CONV4 image_extent: 20 "
+                             "batch_size: 8 loader_threads: 1 } }"),
+                more});
+}
+
+std::unique_ptr<TrainingEngine> MakeEngineOf(const v1::JobSpec& spec) {
+  static const CancelFlag never{false};
+  auto problem = MakeProblem(spec, "cpu", never);
+  EXPECT_TRUE(problem.ok()) << problem.status();
+  auto engine = TrainingEngine::Create(spec, "uid", EngineOptions(), *std::move(problem), never);
+  EXPECT_TRUE(engine.ok()) << engine.status();
+  return *std::move(engine);
+}
+
+// Engines are made before any of them runs: a network's constructor draws from LibTorch's default
+// generator.
+std::vector<std::unique_ptr<TrainingEngine>> RunSteps(const v1::JobSpec& spec, int ranks,
+                                                      int steps) {
+  std::vector<std::unique_ptr<TrainingEngine>> engines;
+  for (int rank = 0; rank < ranks; ++rank) engines.push_back(MakeEngineOf(spec));
+  const auto statuses =
+      RunGroup(InProcessGroup(ranks), [&](int rank, Communicator& communicator) -> absl::Status {
+        EVOGRAD_RETURN_IF_ERROR(engines[rank]->Initialise());
+        for (int step = 0; step < steps; ++step) {
+          EVOGRAD_RETURN_IF_ERROR(engines[rank]->RunStep(communicator));
+        }
+        return absl::OkStatus();
+      });
+  for (const absl::Status& status : statuses) EXPECT_TRUE(status.ok()) << status;
+  return engines;
+}
+
+void ExpectSameHashes(const v1::JobSpec& spec) {
+  const std::string alone = Digest(*RunSteps(spec, 1, 3)[0]);
+  for (const auto& engine : RunSteps(spec, 2, 3)) {
+    EXPECT_EQ(Digest(*engine), alone) << spec.ShortDebugString();
+  }
+}
+
+double MeanTrainLoss(const TrainingEngine& engine, int first, int count) {
+  double sum = 0;
+  for (int i = first; i < first + count; ++i) {
+    sum += engine.pending()[i].metrics().train_loss() / count;
+  }
+  return sum;
+}
+
+TEST(LftEngineTest, OneAndTwoWorkersAgree) {
+  for (const char* estimator : {"EVOGRAD population: 2", "EVOGRAD_SHARED population: 3", "T1T2",
+                                "EVOGRAD population: 2 member_graph: RECOMPUTE"}) {
+    ExpectSameHashes(
+        LftSpec(absl::StrCat("virtual_workers: 2 problem { lft { episodes_per_step: 2 "
+                             "} } estimator { kind: ",
+                             estimator, " }")));
+  }
+  // Members alone are spread, as published.
+  ExpectSameHashes(LftSpec("estimator { population: 4 }"));
+}
+
+TEST(LftEngineTest, RetainedAndRecomputedMembersAreTheSame) {
+  const auto hash = [](const std::string& graph) {
+    return Digest(
+        *RunSteps(LftSpec(absl::StrCat("estimator { member_graph: ", graph, " }")), 1, 3)[0]);
+  };
+  EXPECT_EQ(hash("RETAIN"), hash("RECOMPUTE"));
+}
+
+TEST(LftEngineTest, TheBaseStepIsThatOfPlainTrainingAndMembersMoveNoStatistics) {
+  const auto plain =
+      RunSteps(LftSpec("estimator { kind: NONE } problem { lft { transformation: FIXED } }"), 1, 1);
+  for (const char* kind : {"EVOGRAD", "EVOGRAD_ANTITHETIC", "T1T2"}) {
+    const auto learned = RunSteps(LftSpec(absl::StrCat("estimator { kind: ", kind, " }")), 1, 1);
+    const FlatState& state = *learned[0]->parts().state;
+    EXPECT_TRUE(state.base.equal(plain[0]->parts().state->base)) << kind;
+    EXPECT_TRUE(state.buffers.equal(plain[0]->parts().state->buffers)) << kind;
+    EXPECT_NE(learned[0]->hyper().values, plain[0]->hyper().values) << kind;
+  }
+}
+
+TEST(LftEngineTest, BothLearn) {
+  const auto lft = RunSteps(LftSpec("base_optimizer { learning_rate: 0.003 }"), 1, 60);
+  EXPECT_LT(MeanTrainLoss(*lft[0], 50, 10), 0.8 * MeanTrainLoss(*lft[0], 0, 10));
+  const auto evaluation = lft[0]->Evaluate();
+  ASSERT_TRUE(evaluation.ok()) << evaluation.status();
+  EXPECT_GT(evaluation->metrics().at("accuracy_b"), 0.6) << "chance is a half";
+
+  const auto pretrain = RunSteps(PretrainSpec("base_optimizer { learning_rate: 0.003 }"), 1, 60);
+  EXPECT_LT(MeanTrainLoss(*pretrain[0], 50, 10), 0.6 * MeanTrainLoss(*pretrain[0], 0, 10));
+}
+
+TEST(LftEngineTest, PretrainingHasNoHyperparametersAndAgreesOnTwoWorkers) {
+  ExpectSameHashes(PretrainSpec("virtual_workers: 2"));
+  const auto engines = RunSteps(PretrainSpec(""), 1, 2);
+  EXPECT_TRUE(engines[0]->hyper().values.empty());
+  EXPECT_EQ(engines[0]->pending()[0].hyperparameter_names_size(), 0);
+}
+
+TEST(LftEngineTest, BetweenStepsOnlyValidationClassesAreScored) {
+  const auto engines = RunSteps(LftSpec("evaluation_interval_steps: 2"), 1, 3);
+  const auto& pending = engines[0]->pending();
+  EXPECT_EQ(pending[0].evaluation().metrics().count("validation_accuracy_r"), 1u);
+  EXPECT_EQ(pending[0].evaluation().metrics().count("accuracy_b"), 0u);
+  EXPECT_FALSE(pending[1].has_evaluation());
+  EXPECT_EQ(pending[2].evaluation().metrics().count("validation_accuracy_r"), 1u);
+}
+
+}  // namespace
+}  // namespace evograd
