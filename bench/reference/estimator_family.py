@@ -102,9 +102,9 @@ def run(name, seed, args):
     torch.manual_seed(seed)
     model, net = perceptron(x.shape[1], classes), WeightingNet()
     optimizer = torch.optim.SGD(model.parameters(), args.lr, momentum=0.9, nesterov=True)
-    adam = settings is not None and settings.get("optimizer") == "adam"
-    meta_optimizer = (torch.optim.Adam(net.parameters(), 1e-3) if adam else
-                      torch.optim.SGD(net.parameters(), args.meta_lr, momentum=0.9, nesterov=True))
+    adam = args.meta_optimizer == "adam" or settings is not None and settings.get("optimizer") == "adam"
+    meta_optimizer = (torch.optim.Adam(net.parameters(), args.meta_lr if args.meta_optimizer == "adam" else 1e-3)
+                      if adam else torch.optim.SGD(net.parameters(), args.meta_lr, momentum=0.9, nesterov=True))
     hyper = list(net.parameters())
     cosines, sizes, step, started = [], [], 0, time.perf_counter()
     for _ in range(args.epochs):
@@ -141,7 +141,8 @@ def run(name, seed, args):
             step += 1
     with torch.no_grad():
         accuracy = (model(test_x).argmax(1) == test_y).float().mean().item()
-    result = dict(estimator=name, seed=seed, epochs=args.epochs, rate=args.rate, accuracy=accuracy)
+    result = dict(estimator=name, seed=seed, epochs=args.epochs, rate=args.rate, meta_optimizer=args.meta_optimizer,
+                  meta_lr=args.meta_lr, accuracy=accuracy)
     if cosines:
         result.update(cosine=np.nanmean(cosines), cosine_std=np.nanstd(cosines), size=np.nanmedian(sizes), compared=len(cosines))
     result["seconds_per_step"] = (time.perf_counter() - started) / step
@@ -160,6 +161,7 @@ def main():
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--lr", type=float, default=0.1)
     parser.add_argument("--meta_lr", type=float, default=0.1)
+    parser.add_argument("--meta_optimizer", choices=["sgd", "adam"], default="sgd")
     parser.add_argument("--compare", type=int, default=25, help="compare with t1t2 every n-th step; 0: never")
     args = parser.parse_args()
     torch.set_num_threads(1)
