@@ -20,6 +20,8 @@ import bilevel
 
 ESTIMATORS = ["vanilla", "evograd", "evograd-guided", "t1t2", "finite-difference"]
 WARM_UP_STEPS = 2
+# Called with the problem and the inner learning rate of every hypergradient (quality.py looks on so).
+observer = None
 
 
 def parser(doc, estimators=ESTIMATORS, estimator="evograd"):
@@ -47,6 +49,8 @@ def hypergradient(args, train_loss, validation_loss, parameters, hyperparameters
     """By the estimator that the arguments name; `parameters` are the perturbed ones."""
     rate = args.inner_lr or learning_rate
     problem = (train_loss, validation_loss, parameters, hyperparameters)
+    if observer is not None:
+        observer(problem, rate)
     if args.estimator == "evograd":
         sigma = args.sigma or 1e-3
         gradients, _ = bilevel.evograd_hypergradient(*problem, args.population, sigma, args.tau)
