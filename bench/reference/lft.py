@@ -45,7 +45,7 @@ class Trainer:
         self.base_names = [name for name in own if not is_transformation(name)]
         self.optimizer = torch.optim.Adam([own[name] for name in self.base_names] + list(self.head.parameters()), args.lr)
         self.meta_optimizer = torch.optim.Adam(self.hyper, args.meta_lr, weight_decay=1e-8)
-        self.steps = args.epochs * args.episodes
+        self.steps = args.steps or args.epochs * args.episodes
 
     def labels(self, query):
         return torch.arange(self.args.ways).repeat_interleave(query)
@@ -53,22 +53,21 @@ class Trainer:
     def batch(self, domain):
         return load_episode(domain.episode(self.args.ways, self.args.shot + self.args.query, self.generator), self.augmented)
 
-    def auxiliary_loss(self, epoch):
+    def auxiliary_loss(self, i):
         paths, labels = self.auxiliary.examples(self.args.auxiliary_batch, self.generator)
         self.net.eval()
         loss = F.cross_entropy(self.head(self.net.feature(load(paths, self.augmented))), labels)
         self.net.train()
-        return 0.9**((20 * epoch) // self.args.epochs) * loss
+        return 0.9**((20 * i) // self.steps) * loss
 
     def step(self, i):
-        epoch, episode = divmod(i, self.args.episodes)
-        if episode == 0:
+        if i % self.args.episodes == 0:
             first, second = torch.randperm(len(self.seen), generator=self.generator)[:2].tolist()
             self.pseudo_seen, self.pseudo_unseen = self.seen[first], self.seen[second]
         images, labels = self.batch(self.pseudo_seen), self.labels(self.args.query)
         self.net.transform(self.args.transformation != "none")
         self.optimizer.zero_grad()
-        loss = self.auxiliary_loss(epoch) if self.args.auxiliary_batch else 0
+        loss = self.auxiliary_loss(i) if self.args.auxiliary_batch else 0
         (loss + F.cross_entropy(self.net(images, self.args.shot), labels)).backward()
         self.optimizer.step()
         self.net.zero_grad()
@@ -110,7 +109,7 @@ class Trainer:
                     part = missing[first:first + 64]
                     maps.update(zip(part, self.net.feature(load(part, self.plain))))
                 episode = torch.stack([torch.stack([maps[p] for p in images]) for images in paths])
-                scores = self.net.scores(episode, self.args.shot)
+                scores = self.net.scores_by_parts(episode, self.args.shot)
                 accuracies.append((scores.argmax(1) == self.labels(self.args.evaluation_query)).float().mean().item())
             result[f"accuracy_{name}"] = statistics.mean(accuracies)
             result[f"interval_{name}"] = 1.96 * statistics.pstdev(accuracies) / len(accuracies)**0.5

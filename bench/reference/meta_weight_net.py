@@ -48,11 +48,11 @@ class Trainer:
         else:
             self.meta_optimizer = torch.optim.Adam(self.net.parameters(), args.meta_lr, weight_decay=args.meta_weight_decay)
         self.per_epoch = -(-len(self.train) // args.batch)
-        self.steps = args.epochs * self.per_epoch
+        self.steps = args.steps or args.epochs * self.per_epoch
         self.meta_batches = Cycle(len(self.meta), args.batch, self.generator)
         self.feed = args.feed or ("members" if args.estimator == "evograd" else "base")
-        decay = args.decay or [args.epochs * 2 // 3, args.epochs * 5 // 6]
-        self.rate_of = lambda epoch: args.lr * 0.1**sum(epoch >= d for d in decay)
+        epochs = args.decay if args.decay is not None else [args.epochs * 2 // 3, args.epochs * 5 // 6]
+        self.decay_steps = args.decay_steps if args.decay_steps is not None else [e * self.per_epoch for e in epochs]
 
     def read(self):
         args, generator = self.args, self.generator
@@ -107,10 +107,10 @@ class Trainer:
         self.meta_optimizer.step()
 
     def step(self, i):
-        epoch, batch = divmod(i, self.per_epoch)
+        batch = i % self.per_epoch
         if batch == 0:
             self.order = torch.randperm(len(self.train), generator=self.generator)
-        rate = self.rate_of(epoch)
+        rate = self.args.lr * 0.1**sum(i >= d for d in self.decay_steps)
         self.optimizer.param_groups[0]["lr"] = rate
         picked = self.order[batch * self.args.batch:(batch + 1) * self.args.batch]
         x, y = self.prepare(self.images[self.train[picked]], self.args.augment), self.noisy[picked]
@@ -166,6 +166,7 @@ def main():
     parser.add_argument("--test", type=int, default=0, help="test images used; 0: all")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--decay", type=int, nargs="*", help="epochs at which the rate is divided by 10; default 2/3, 5/6")
+    parser.add_argument("--decay_steps", type=int, nargs="*", help="the same in steps")
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--lr", type=float, default=0.1)
     parser.add_argument("--weight_decay", type=float, default=5e-4)

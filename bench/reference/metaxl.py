@@ -123,7 +123,7 @@ class Reader:
         return [i + 1 if i else UNKNOWN for i in self.pieces.encode(text)]
 
     def rows(self, language, split):
-        with open(self.root / "classification" / language / f"{split}.tsv", encoding="utf8") as f:
+        with open(self.root / language / f"{split}.tsv", encoding="utf8") as f:
             return list(csv.DictReader(f, delimiter="\t", quoting=csv.QUOTE_NONE))
 
     def sentences(self, language, split):
@@ -189,7 +189,7 @@ class Trainer:
         self.model = Model(args, len(reader.labels))
         self.transformation = Transformation(self.model.roberta.config.hidden_size, args.bottleneck)
         self.stateless = peer.Stateless(self.model)
-        adam = dict(weight_decay=5e-4, eps=1e-8)
+        adam = dict(weight_decay=args.weight_decay, eps=1e-8)
         self.optimizer = torch.optim.Adam(self.model.parameters(), args.lr, **adam)
         self.meta_optimizer = torch.optim.Adam(self.transformation.parameters(), args.meta_lr, **adam)
         perturbed = args.perturbed or ("all" if args.estimator == "t1t2" else "classifier")
@@ -292,6 +292,7 @@ def main():
     parser.add_argument("--evaluation_length", type=int, default=512)
     parser.add_argument("--lr", type=float, default=3e-5)
     parser.add_argument("--meta_lr", type=float, default=1e-6)
+    parser.add_argument("--weight_decay", type=float, default=5e-4, help="of both optimisers")
     parser.add_argument("--warmup", type=float, default=0.1, help="share of the steps")
     parser.add_argument("--clip", type=float, default=10)
     peer.main(Trainer, parser)

@@ -2,7 +2,8 @@
 
 A manifest names data folders, and applications; an application has cases (say, kinds of noise) and rows (say,
 estimators): each pair of them is a job of the service and, where there is one, the command of a peer, for each seed.
-`{NAME}` stands for a data folder, `{seed}` for the seed, `{work}` for the folder of what `prepare` makes.
+`{NAME}` stands for a data folder, `{seed}` for the seed, `{work}` for the folder of what `prepare` makes; in a peer's command
+`{job:PATH}` is the value of the row's job at a dotted path, so that both sides get the same sizes and schedule.
 """
 
 import copy
@@ -64,21 +65,32 @@ def folders(manifest, given):
     return out
 
 
-def fill(value, names):
-    """`{NAME}` replaced in all strings of a structure."""
+def lookup(job, path):
+    """The value at a dotted path, a list as words."""
+    for key in path.split("."):
+        if not isinstance(job, dict) or key not in job:
+            raise ManifestError(f"{{job:{path}}}: this job has no {key}; set it in the manifest or the job file")
+        job = job[key]
+    return " ".join(map(str, job)) if isinstance(job, list) else job
+
+
+def fill(value, names, job=None):
+    """`{NAME}` and `{job:PATH}` replaced in all strings of a structure."""
     if isinstance(value, dict):
-        return {key: fill(v, names) for key, v in value.items()}
+        return {key: fill(v, names, job) for key, v in value.items()}
     if isinstance(value, list):
-        return [fill(v, names) for v in value]
+        return [fill(v, names, job) for v in value]
     if not isinstance(value, str):
         return value
 
     def replace(match):
+        if match[1].startswith("job:") and job is not None:
+            return str(lookup(job, match[1][4:]))
         if match[1] not in names:
             raise ManifestError(f"{{{match[1]}}} in \"{value}\" stands for nothing; known are {', '.join(sorted(names))}")
         return str(names[match[1]])
 
-    return re.sub(r"\{([\w-]+)\}", replace, value)
+    return re.sub(r"\{([\w.:-]+)\}", replace, value)
 
 
 def override(job, changes):
@@ -106,6 +118,12 @@ def runs(root, manifest, names, seeds=None, quick=False):
     return [dict(run, digest=other["digest"]) for run, other in zip(here, anywhere)]
 
 
+def read_job(path):
+    if not path.exists():
+        raise ManifestError(f"{path}: there is no such job file")
+    return yaml.safe_load(path.read_text(encoding="utf8"))
+
+
 def expand(root, manifest, names, seeds, quick):
     out = []
     for app_name, app in manifest["applications"].items():
@@ -117,14 +135,15 @@ def expand(root, manifest, names, seeds, quick):
                 for seed in seeds or ([1] if quick else app.get("seeds", [1, 2, 3])):
                     known = dict(names, seed=seed)
                     common = dict(application=app_name, case=case["name"], row=row["name"], seed=seed)
+                    job = None
                     if "job" in row:
-                        job = yaml.safe_load((pathlib.Path(root) / row["job"]).read_text(encoding="utf8"))
+                        job = read_job(pathlib.Path(root) / row["job"])
                         for changes in (app.get("set"), case.get("set"), row.get("set"), short.get("set"), {"seed": seed}):
                             job = override(job, fill(changes or {}, known))
                         out.append(dict(common, side="service", file=row["job"], job=job))
                     if "peer" in row:
                         parts = [row["peer"], case.get("peer", ""), short.get("peer", ""), "--seed {seed}"]
-                        out.append(dict(common, side="peer", command=shlex.split(fill(" ".join(parts), known))))
+                        out.append(dict(common, side="peer", command=shlex.split(fill(" ".join(parts), known, job))))
     return out
 
 

@@ -44,7 +44,7 @@ applications:
       - {name: one, title: The first case, set: {problem.size: 1}}
     rows:
       - {name: slow, job: FOLDER/job.yaml}
-      - {name: fast, job: FOLDER/job.yaml, set: {learning_rate: 0.5}, peer: "FOLDER/peer.py {pictures}"}
+      - {name: fast, job: FOLDER/job.yaml, set: {learning_rate: 0.5}, peer: "FOLDER/peer.py {pictures} --rate {job:learning_rate}"}
 """
 
 
@@ -77,6 +77,14 @@ def check_manifest(folder):
             assert wrong in str(e), e
         else:
             raise AssertionError(f"{wrong}: not noticed")
+    for text, wrong in (("{job:a.z}", "no z"), ("{sea}", "stands for nothing")):
+        try:
+            plan.fill(text, {"seed": 1}, job)
+        except plan.ManifestError as e:
+            assert wrong in str(e), e
+        else:
+            raise AssertionError(f"{wrong}: not noticed")
+    assert plan.fill(["{job:a.b} {seed}"], {"seed": 4}, {"a": {"b": [1, 2]}}) == ["1 2 4"]
     # The real one: every job that it names is there.
     root = HERE.parents[1]
     manifest = plan.read(HERE / "manifest.yaml")
@@ -138,7 +146,7 @@ def main():
         assert "fast is above slow in accuracy: +10.0 ± 3.5 points" in text and "The first case" in text, text
         raw = [json.loads(line) for line in (folder / "raw/small.jsonl").read_text().splitlines()]
         assert len(raw) == 9 and all(line["device"] and line["date"] and line["digest"] for line in raw)
-        assert any(line.get("command", "").endswith("--seed 2") for line in raw)
+        assert any(line.get("command", "").endswith("--rate 0.5 --seed 2") for line in raw)
         # A changed job is run again, and its old result is in no table.
         manifest.write_text(manifest.read_text().replace("{learning_rate: 0.5}", "{learning_rate: 0.25}"))
         assert make("--sides", "service")[0] == 0 and ran() == 15
