@@ -104,11 +104,13 @@ def main():
     parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--estimators", nargs="+", choices=list(ESTIMATORS), default=list(ESTIMATORS))
     parser.add_argument("--plot", metavar="FILE")
-    parser.add_argument("peer", help="rotation.py, meta_weight_net.py, lft.py or metaxl.py, and its arguments")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER)
-    args = parser.parse_args()
-    program = importlib.import_module(pathlib.Path(args.peer).stem)
-    sys.argv = [args.peer, *args.arguments]
+    parser.epilog = "Then the peer: rotation.py, meta_weight_net.py, lft.py or metaxl.py, and its own arguments."
+    where = next((i for i, word in enumerate(sys.argv[1:], 1) if word.endswith(".py")), len(sys.argv))
+    args = parser.parse_args(sys.argv[1:where])
+    if where == len(sys.argv):
+        parser.error("no peer is named")
+    program = importlib.import_module(pathlib.Path(sys.argv[where]).stem)
+    sys.argv = sys.argv[where:]
     found = {}
     peer.main = lambda trainer_type, arguments: found.update(type=trainer_type, args=arguments.parse_args())
     program.main()
