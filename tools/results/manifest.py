@@ -1,9 +1,10 @@
 """The plan of manifest.yaml as a list of runs.
 
-A manifest names data folders, and applications; an application has cases (say, kinds of noise) and rows (say,
-estimators): each pair of them is a job of the service and, where there is one, the command of a peer, for each seed.
-`{NAME}` stands for a data folder, `{seed}` for the seed, `{work}` for the folder of what `prepare` makes; in a peer's command
-`{job:PATH}` is the value of the row's job at a dotted path, so that both sides get the same sizes and schedule.
+A manifest names data folders and applications; an application has cases (say, kinds of noise) and rows (say, estimators): each
+pair of them is a job of the service and, where there is one, the command of a peer, for each seed. `{NAME}` stands for a data
+folder, `{seed}` for the seed, `{work}` for the folder of what `prepare` makes; in a peer's command `{job:PATH}` is the value
+of the row's job at a dotted path, so that both sides get the same sizes and schedule. `awaiting` lists job files that are
+still being written: their rows are left out until they are there.
 """
 
 import copy
@@ -137,6 +138,8 @@ def expand(root, manifest, names, seeds, quick):
                     common = dict(application=app_name, case=case["name"], row=row["name"], seed=seed)
                     job = None
                     if "job" in row:
+                        if row["job"] in manifest.get("awaiting", []) and not (pathlib.Path(root) / row["job"]).exists():
+                            continue
                         job = read_job(pathlib.Path(root) / row["job"])
                         for changes in (app.get("set"), case.get("set"), row.get("set"), short.get("set"), {"seed": seed}):
                             job = override(job, fill(changes or {}, known))

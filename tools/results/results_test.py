@@ -85,7 +85,7 @@ def check_manifest(folder):
         else:
             raise AssertionError(f"{wrong}: not noticed")
     assert plan.fill(["{job:a.b} {seed}"], {"seed": 4}, {"a": {"b": [1, 2]}}) == ["1 2 4"]
-    # The real one: every job that it names is there.
+    # The real one: every job that it names is there, or awaited.
     root = HERE.parents[1]
     manifest = plan.read(HERE / "manifest.yaml")
     names = {name: "x" for name in [*manifest["data"], "work", "python"]}
