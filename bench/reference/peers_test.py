@@ -12,7 +12,7 @@ import struct
 import sys
 import tempfile
 
-HERE, SITE, PEERS = pathlib.Path(sys.argv[1]).resolve().parent, *sys.argv[2:4]
+HERE, (SITE, PEERS) = pathlib.Path(__file__).resolve().parent, sys.argv[1:3]
 sys.path[:0] = [str(HERE), SITE, PEERS]
 os.environ["HF_HUB_OFFLINE"] = "1"
 

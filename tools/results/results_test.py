@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-HERE, SITE, PEERS = pathlib.Path(sys.argv[1]).resolve().parent, *sys.argv[2:4]
+HERE, (SITE, PEERS) = pathlib.Path(__file__).resolve().parent, sys.argv[1:3]
 sys.path[:0] = [str(HERE), SITE, PEERS]
 
 import interval
