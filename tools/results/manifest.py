@@ -17,7 +17,7 @@ import shlex
 
 import yaml
 
-APPLICATION_KEYS = {"title", "about", "needs", "prepare", "seeds", "metrics", "cases", "rows", "quick", "notes", "set"}
+APPLICATION_KEYS = {"title", "about", "needs", "prepare", "seeds", "metrics", "cases", "rows", "quick", "notes", "set", "compare"}
 ROW_KEYS = {"name", "job", "set", "peer", "note", "cases"}
 CASE_KEYS = {"name", "title", "set", "peer"}
 
@@ -45,6 +45,9 @@ def read(path):
         names = [row["name"] for row in application["rows"]]
         if len(set(names)) != len(names):
             raise ManifestError(f"{where}: two rows have the same name")
+        for pair in application.get("compare", []):
+            if len(pair) != 2 or not set(pair) <= set(names):
+                raise ManifestError(f"{where}: compare: {pair} is not two rows' names")
         for folder in application.get("needs", []):
             if folder not in manifest.get("data", {}):
                 raise ManifestError(f"{where}: needs {folder}, which data does not list")

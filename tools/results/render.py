@@ -48,25 +48,25 @@ def table(app_name, app, case, found):
 
 
 def findings(app_name, app, case, found):
-    """What the first metric says about the rows against the first row, in words: nothing is left to the eye."""
-    metric, first, lines = app["metrics"][0], app["rows"][0], []
-    base = values(found.get((app_name, case["name"], first["name"], "service"), {}), metric)
-    for row in app["rows"][1:]:
-        own = values(found.get((app_name, case["name"], row["name"], "service"), {}), metric)
-        if len(own) < 2 or len(base) < 2:
-            continue
-        difference, half = difference_of(own, base)
-        scale = 100 if metric["kind"] == "share" else 1
-        verdict = "above" if difference > half else "below" if difference < -half else "not to be told apart from"
-        lines.append(f"- {row['name']} is {verdict} {first['name']} in {metric['title']}: "
-                     f"{scale * difference:+.1f} ± {scale * half:.1f}" + (" points." if metric["kind"] == "share" else "."))
-    return lines
+    """What the first metric says, in words, so that nothing is left to the eye: each row against the first one, the pairs that
+    the manifest wants compared, and each row against its peer."""
+    metric, rows = app["metrics"][0], [row["name"] for row in app["rows"]]
+    of = lambda row, side: values(found.get((app_name, case["name"], row, side), {}), metric)
+    pairs = [(row, rows[0]) for row in rows[1:]] + [tuple(pair) for pair in app.get("compare", [])]
+    lines = [verdict(a, of(a, "service"), b, of(b, "service"), metric) for a, b in pairs]
+    lines += [verdict(f"{row} of the service", of(row, "service"), "the peer's", of(row, "peer"), metric) for row in rows]
+    return [line for line in lines if line]
 
 
-def difference_of(a, b):
-    """Difference of two means and half of its 95 % interval, by Welch's t with the smaller sample's degrees of freedom."""
+def verdict(name_a, a, name_b, b, metric):
+    if len(a) < 2 or len(b) < 2:
+        return ""
     (mean_a, half_a), (mean_b, half_b) = mean_and_interval(a), mean_and_interval(b)
-    return mean_a - mean_b, math.hypot(half_a, half_b)
+    # Of independent means: a little wider than Welch's interval.
+    difference, half = mean_a - mean_b, math.hypot(half_a, half_b)
+    says = "above" if difference > half else "below" if difference < -half else "not to be told apart from"
+    scale, unit = (100, " points") if metric["kind"] == "share" else (1, "")
+    return f"- {name_a} is {says} {name_b} in {metric['title']}: {scale * difference:+.1f} ± {scale * half:.1f}{unit}."
 
 
 def render(manifest, results, runs):

@@ -69,7 +69,8 @@ def check_manifest(folder):
     job = {"a": {"b": 1, "c": 2}}
     assert plan.override(job, {"a.b": 5, "x.y": 1, "a.c": None}) == {"a": {"b": 5}, "x": {"y": 1}} and job["a"]["b"] == 1
     for text, wrong in ((MANIFEST.replace("rows:", "rovs:"), "unknown key rovs"), (MANIFEST.replace("name: fast", "name: slow"), "same name"),
-                        (MANIFEST.replace("needs: [pictures]", "needs: [films]"), "films")):
+                        (MANIFEST.replace("needs: [pictures]", "needs: [films]"), "films"),
+                        (MANIFEST.replace("seeds:", "compare: [[slow, quick]]\n    seeds:"), "two rows' names")):
         (folder / "wrong.yaml").write_text(text)
         try:
             plan.read(folder / "wrong.yaml")
@@ -104,6 +105,13 @@ def check_verdicts():
     assert "above" in said([0.5, 0.51, 0.49], [0.7, 0.71, 0.69])
     assert "below" in said([0.7, 0.71, 0.69], [0.5, 0.51, 0.49])
     assert "not to be told apart" in said([0.5, 0.6, 0.4], [0.55, 0.65, 0.45])
+    app["compare"] = [["base", "other"]]
+    found = {("app", "all", name, side): {i: dict(metrics=dict(m=value + i / 100)) for i in range(3)}
+             for name, side, value in (("base", "service", 0.5), ("other", "service", 0.7), ("other", "peer", 0.7))}
+    lines = render.findings("app", app, dict(name="all"), found)
+    assert [line.split(" in m")[0] for line in lines] == [
+        "- other is above base", "- base is below other", "- other of the service is not to be told apart from the peer's"
+    ], lines
 
 
 def main():
