@@ -45,6 +45,10 @@ def parser(doc, estimators=ESTIMATORS, estimator="evograd"):
     return out
 
 
+def sigma_of(args):
+    return args.sigma or (1e-5 if args.estimator == "evograd-guided" else 1e-3)
+
+
 def hypergradient(args, train_loss, validation_loss, parameters, hyperparameters, learning_rate):
     """By the estimator that the arguments name; `parameters` are the perturbed ones."""
     rate = args.inner_lr or learning_rate
@@ -52,7 +56,7 @@ def hypergradient(args, train_loss, validation_loss, parameters, hyperparameters
     if observer is not None:
         observer(problem, rate)
     if args.estimator == "evograd":
-        sigma = args.sigma or 1e-3
+        sigma = sigma_of(args)
         gradients, _ = bilevel.evograd_hypergradient(*problem, args.population, sigma, args.tau)
         unit = args.tau * rate / sigma**2 if args.calibrated else 1
         return [unit * g for g in gradients]
@@ -61,7 +65,7 @@ def hypergradient(args, train_loss, validation_loss, parameters, hyperparameters
     if args.estimator == "finite-difference":
         return bilevel.difference_hypergradient(*problem, rate)
     if args.estimator == "evograd-guided":
-        return bilevel.family_hypergradient(*problem, rate, args.population, args.sigma or 1e-5, args.tau, args.guidance,
+        return bilevel.family_hypergradient(*problem, rate, args.population, sigma_of(args), args.tau, args.guidance,
                                             args.gradient_at)
     raise ValueError(args.estimator)
 
@@ -159,7 +163,7 @@ def main(trainer_type, arguments):
         trainer = trainer_type(args)
         result.update(estimator=args.estimator, seed=args.seed, **train(trainer, args), metrics=trainer.evaluate())
         if args.estimator not in ("vanilla", "t1t2"):
-            result["settings"] = {name: getattr(args, name) for name in ("population", "sigma", "tau", "guidance")}
+            result["settings"] = dict(population=args.population, sigma=sigma_of(args), tau=args.tau)
     result["torch"] = torch.__version__
     line = json.dumps(result)
     print(line)
