@@ -1,0 +1,100 @@
+"""docs/results.md from raw results."""
+
+import collections
+import math
+
+from interval import mean_and_interval, shown
+
+SIDES = {"service": "", "peer": " (PyTorch peer)"}
+
+
+def latest(results, runs):
+    """The newest result of each run of the plan: {(application, case, row, side): {seed: result}}."""
+    wanted = {(run["application"], run["case"], run["row"], run["side"], run["seed"]): run["digest"] for run in runs}
+    out = collections.defaultdict(dict)
+    for result in results:
+        key = tuple(result[name] for name in ("application", "case", "row", "side", "seed"))
+        if wanted.get(key) == result["digest"]:
+            out[key[:4]][result["seed"]] = result
+    return out
+
+
+def values(found, metric):
+    """A metric's value of each seed; a missing one (NaN, or not reported) is left out and counted in the table."""
+    if metric["name"] == "seconds_per_step":
+        all_values = [result["seconds_per_step"] for result in found.values()]
+    else:
+        all_values = [result["metrics"].get(metric["name"]) for _, result in sorted(found.items())]
+    return [v for v in all_values if v is not None and math.isfinite(v)]
+
+
+def table(app_name, app, case, found):
+    metrics = app["metrics"] + [dict(name="seconds_per_step", title="a step", kind="seconds")]
+    peers = any(key[0] == app_name and key[1] == case["name"] and key[3] == "peer" for key in found)
+    head = ["", *[m["title"] for m in metrics], "seeds"]
+    if peers:
+        head += [m["title"] + SIDES["peer"] for m in metrics] + ["seeds"]
+    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join(["---"] * len(head)) + " |"]
+    for row in app["rows"]:
+        if row.get("cases") and case["name"] not in row["cases"]:
+            continue
+        cells = [row["name"]]
+        for side in ["service", "peer"][:2 if peers else 1]:
+            own = found.get((app_name, case["name"], row["name"], side), {})
+            cells += [shown(values(own, m), m["kind"]) for m in metrics]
+            cells.append(str(len(own)))
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def findings(app_name, app, case, found):
+    """What the first metric says, in words, so that nothing is left to the eye: each row against the first one, the pairs that
+    the manifest wants compared, and each row against its peer."""
+    metric, rows = app["metrics"][0], [row["name"] for row in app["rows"]]
+    of = lambda row, side: values(found.get((app_name, case["name"], row, side), {}), metric)
+    pairs = [(row, rows[0]) for row in rows[1:]] + [tuple(pair) for pair in app.get("compare", [])]
+    lines = [verdict(a, of(a, "service"), b, of(b, "service"), metric) for a, b in pairs]
+    lines += [verdict(f"{row} of the service", of(row, "service"), "the peer's", of(row, "peer"), metric) for row in rows]
+    return [line for line in lines if line]
+
+
+def verdict(name_a, a, name_b, b, metric):
+    if len(a) < 2 or len(b) < 2:
+        return ""
+    (mean_a, half_a), (mean_b, half_b) = mean_and_interval(a), mean_and_interval(b)
+    # Of independent means: a little wider than Welch's interval.
+    difference, half = mean_a - mean_b, math.hypot(half_a, half_b)
+    says = "above" if difference > half else "below" if difference < -half else "not to be told apart from"
+    scale, unit = (100, " points") if metric["kind"] == "share" else (1, "")
+    return f"- {name_a} is {says} {name_b} in {metric['title']}: {scale * difference:+.1f} ± {scale * half:.1f}{unit}."
+
+
+def render(manifest, results, runs):
+    found = latest(results, runs)
+    lines = [
+        "# Results", "",
+        "Written by `tools/results/make.sh` from `bench/results/`; the jobs are those of `examples/` with the changes that",
+        "`tools/results/manifest.yaml` lists. Mean ± 95 % interval of the mean over the seeds (Student's t); figures are of the",
+        "final parameters, never of the best epoch. The peer is `bench/reference/`: plain PyTorch, the same files, sizes and",
+        "schedule, its own random numbers. Seconds a step are what each run saw on a shared machine: trust ratios at most.", ""
+    ]
+    devices = sorted({result["device"] for result in results})
+    dates = sorted(result["date"][:10] for result in results)
+    if devices:
+        span = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+        lines += [f"Machine: {'; '.join(devices)}. Run {span}.", ""]
+    for app_name, app in manifest["applications"].items():
+        lines += [f"## {app['title']}", ""]
+        if app.get("about"):
+            lines += [app["about"].strip(), ""]
+        for case in app["cases"]:
+            if case.get("title"):
+                lines += [f"### {case['title']}", ""]
+            lines += table(app_name, app, case, found)
+            said = findings(app_name, app, case, found)
+            lines += ["", *said] if said else []
+            lines.append("")
+        notes = [f"- {row['name']}: {row['note']}" for row in app["rows"] if row.get("note")]
+        notes += [f"- {note}" for note in app.get("notes", [])]
+        lines += [*notes, ""] if notes else []
+    return "\n".join(lines).rstrip() + "\n"

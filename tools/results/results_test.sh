@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Debian's own interpreter; YAML comes from the pinned packages.
+exec /usr/bin/python3 "$@"
