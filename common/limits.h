@@ -74,7 +74,7 @@ inline constexpr int64_t kMaxSentencePieceBytes = int64_t{256} << 20;
 inline constexpr int kMaxClasses = 256;
 // Of residual networks; deeper and wider ones than were ever published on small images.
 inline constexpr int kMaxModelDepth = 1202;
-inline constexpr int kMaxModelWidth = 64;
+inline constexpr int kMaxWidthFactor = 64;
 // Three hyperparameters each, of the kMaxStreamedHyperparameters of a job.
 inline constexpr int kMaxWeightingHiddenUnits = 10'000;
 // Larger pictures are no data set for the models here.

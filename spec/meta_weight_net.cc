@@ -37,11 +37,11 @@ void CheckModel(const Mwn& mwn, Checker* check) {
   switch (mwn.model()) {
     case Mwn::RESNET:
       CheckDepth(mwn.depth(), 2, "RESNET", check);
-      check->InRange(width, mwn.width(), 1, limits::kMaxModelWidth);
+      check->InRange(width, mwn.width(), 1, limits::kMaxWidthFactor);
       break;
     case Mwn::WIDE_RESNET:
       CheckDepth(mwn.depth(), 4, "WIDE_RESNET", check);
-      check->InRange(width, mwn.width(), 1, limits::kMaxModelWidth);
+      check->InRange(width, mwn.width(), 1, limits::kMaxWidthFactor);
       break;
     default:
       if (mwn.depth() != 0) {
