@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""Draws what hypergradient_quality printed: cosine against cost, one panel a file.
+
+    PYTHONPATH=$(third_party/wheels/install.sh):$(third_party/wheels/install.sh third_party/peers/requirements.lock 1500) \\
+        /usr/bin/python3 bench/plot_quality.py --out quality.png meta-weight-net.jsonl metaxl.jsonl
+"""
+
+import argparse
+import json
+import pathlib
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", nargs="+", type=pathlib.Path)
+    parser.add_argument("--out", required=True)
+    args = parser.parse_args()
+    figure, panels = plt.subplots(1, len(args.files), figsize=(6 * len(args.files), 5), squeeze=False)
+    for panel, path in zip(panels[0], args.files):
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            if row["name"] == "vanilla":
+                continue
+            panel.errorbar(row["time_ratio"], row["cosine"], yerr=row["cosine_deviation"], fmt="o", capsize=3)
+            panel.annotate(row["name"], (row["time_ratio"], row["cosine"]), fontsize=7, xytext=(4, 4), textcoords="offset points")
+        panel.set(title=path.stem, xlabel="time of a step, plain steps", ylabel="cosine with exact second order", xscale="log")
+        panel.axhline(1, color="grey", linewidth=0.5)
+    figure.tight_layout()
+    figure.savefig(args.out, dpi=120)
+
+
+main()
