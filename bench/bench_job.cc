@@ -24,8 +24,8 @@ namespace {
 
 [[noreturn]] void Usage(const char* program, int default_steps) {
   std::fprintf(stderr,
-               "usage: %s --job=FILE [--override='problem { … }'] [--device=cpu|cuda:0] "
-               "[--steps=%d]\n",
+               "usage: %s --job=FILE [--override='problem { … }'] [--plain='problem { … }'] "
+               "[--device=cpu|cuda:0] [--steps=%d]\n",
                program, default_steps);
   std::exit(2);
 }
@@ -48,6 +48,8 @@ BenchArguments ParseBenchArguments(int argc, char** argv, int default_steps) {
       arguments.job = std::string(argument);
     } else if (absl::ConsumePrefix(&argument, "--override=")) {
       arguments.override = std::string(argument);
+    } else if (absl::ConsumePrefix(&argument, "--plain=")) {
+      arguments.plain = std::string(argument);
     } else if (absl::ConsumePrefix(&argument, "--device=")) {
       arguments.device = std::string(argument);
     } else if (!absl::ConsumePrefix(&argument, "--steps=") ||
@@ -88,7 +90,12 @@ absl::StatusOr<std::unique_ptr<TrainingEngine>> MakeBenchEngine(const BenchArgum
     return absl::InternalError(absl::StrCat("no estimator: ", estimator.text));
   }
   *spec.mutable_estimator() = changed;
-  if (changed.kind() == v1::Estimator::NONE) spec.mutable_meta_optimizer()->set_weight_decay(0);
+  if (changed.kind() == v1::Estimator::NONE) {
+    spec.mutable_meta_optimizer()->set_weight_decay(0);
+    if (!google::protobuf::TextFormat::MergeFromString(arguments.plain, &spec)) {
+      return absl::InvalidArgumentError("--plain is no JobSpec as text");
+    }
+  }
   EVOGRAD_RETURN_IF_ERROR(Resolved(&spec));
   EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<Problem> problem,
                            MakeProblem(spec, arguments.device, never));

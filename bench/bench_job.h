@@ -24,6 +24,7 @@ struct EstimatorCase {
 struct BenchArguments {
   std::string job;       // a job file
   std::string override;  // a JobSpec as text, merged into the file's
+  std::string plain;     // the same, for plain training alone
   std::string device = "cpu";
   int steps = 0;
 };

@@ -118,11 +118,16 @@ absl::Status Run(const BenchArguments& arguments) {
       EVOGRAD_ASSIGN_OR_RETURN(const Vector values,
                                HypergradientFrom(state, alone[0].get(), &entry));
       if (&entry == &exact) truth = values;
+      // A warm-up's first step is one of length 0.
+      if (!(Dot(truth, truth) > 0)) continue;
       entry.cosine.Add(Cosine(values, truth));
       entry.size.Add(std::sqrt(Dot(values, values) / Dot(truth, truth)));
       AddTo(values, &entry.sum);
     }
     exact.engine->Forget(exact.engine->completed_steps());
+  }
+  if (exact.cosine.count == 0) {
+    return absl::FailedPreconditionError("the exact hypergradient is zero at every step");
   }
   const double plain = Median(entries[1].seconds);
   for (const Entry& entry : entries) {
@@ -130,7 +135,7 @@ absl::Status Run(const BenchArguments& arguments) {
         "{\"name\": \"%s\", \"device\": \"%s\", \"steps\": %d, \"cosine\": %.5f, "
         "\"cosine_deviation\": %.5f, \"size\": %.4f, \"size_deviation\": %.4f, "
         "\"cosine_of_mean\": %.5f, \"time_ratio\": %.2f}\n",
-        entry.name.c_str(), arguments.device.c_str(), arguments.steps, entry.cosine.mean(),
+        entry.name.c_str(), arguments.device.c_str(), entry.cosine.count, entry.cosine.mean(),
         entry.cosine.deviation(), entry.size.mean(), entry.size.deviation(),
         Cosine(entry.sum, exact.sum), Median(entry.seconds) / plain);
   }

@@ -90,6 +90,9 @@ def render(manifest, results, runs):
         for case in app["cases"]:
             if case.get("title"):
                 lines += [f"### {case['title']}", ""]
+            if not any(key[:2] == (app_name, case["name"]) for key in found):
+                lines += [f"Not run yet: `tools/results/make.sh --only {app_name}`.", ""]
+                continue
             lines += table(app_name, app, case, found)
             said = findings(app_name, app, case, found)
             lines += ["", *said] if said else []
