@@ -6,6 +6,7 @@
 """
 
 import argparse
+import itertools
 import json
 import pathlib
 
@@ -20,14 +21,12 @@ def main():
     parser.add_argument("files", nargs="+", type=pathlib.Path)
     parser.add_argument("--out", required=True)
     args = parser.parse_args()
-    figure, panels = plt.subplots(1, len(args.files), figsize=(6 * len(args.files), 5), squeeze=False)
+    figure, panels = plt.subplots(1, len(args.files), figsize=(6 * len(args.files), 7), squeeze=False)
     for panel, path in zip(panels[0], args.files):
-        for line in path.read_text().splitlines():
-            row = json.loads(line)
-            if row["name"] == "vanilla":
-                continue
-            panel.errorbar(row["time_ratio"], row["cosine"], yerr=row["cosine_deviation"], fmt="o", capsize=3)
-            panel.annotate(row["name"], (row["time_ratio"], row["cosine"]), fontsize=7, xytext=(4, 4), textcoords="offset points")
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row, marker in zip((row for row in rows if row["name"] != "vanilla"), itertools.cycle("osDv^<>pPX*hd")):
+            panel.errorbar(row["time_ratio"], row["cosine"], yerr=row["cosine_deviation"], fmt=marker, capsize=3, label=row["name"])
+        panel.legend(fontsize=7, bbox_to_anchor=(0.5, -0.15), loc="upper center", ncol=3)
         panel.set(title=path.stem, xlabel="time of a step, plain steps", ylabel="cosine with exact second order", xscale="log")
         panel.axhline(1, color="grey", linewidth=0.5)
     figure.tight_layout()
