@@ -1,7 +1,6 @@
 #include "worker/engine/hypergradient_dump.h"
 
 #include <ATen/Functions.h>
-#include <google/protobuf/util/json_util.h>
 
 #include <memory>
 #include <vector>
@@ -88,10 +87,7 @@ absl::Status AddTrace(const EngineParts& parts, const EstimateTrace& trace,
 absl::Status Dump(TrainingEngine& engine, const std::string& path) {
   EngineParts& parts = engine.parts();
   SafetensorsWriter writer;
-  std::string spec;
-  if (!google::protobuf::util::MessageToJsonString(parts.spec, &spec).ok()) {
-    return absl::InternalError("the job's spec has no JSON form");
-  }
+  EVOGRAD_ASSIGN_OR_RETURN(const std::string spec, SpecAsJson(parts.spec));
   writer.AddText("spec", spec);
   writer.AddText("base_first", engine.base_first() ? "true" : "false");
   EVOGRAD_RETURN_IF_ERROR(engine.Initialise());

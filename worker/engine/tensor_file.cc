@@ -1,6 +1,7 @@
 #include "worker/engine/tensor_file.h"
 
 #include <ATen/Functions.h>
+#include <google/protobuf/util/json_util.h>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -30,6 +31,14 @@ absl::StatusOr<std::string> TypeName(at::ScalarType type) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::string> SpecAsJson(const v1::JobSpec& spec) {
+  std::string json;
+  if (!google::protobuf::util::MessageToJsonString(spec, &json).ok()) {
+    return absl::InternalError("the job's spec has no JSON form");
+  }
+  return json;
+}
 
 absl::Status AddTensor(const std::string& name, const at::Tensor& tensor,
                        SafetensorsWriter* writer) {

@@ -1,6 +1,5 @@
 // Saving, restoring and sending the state.
 #include <ATen/Functions.h>
-#include <google/protobuf/util/json_util.h>
 
 #include <utility>
 
@@ -20,14 +19,6 @@ constexpr char kParameters[] = "parameters.";
 constexpr char kBuffers[] = "buffers.";
 
 std::string SlotPrefix(size_t slot) { return absl::StrCat("optimizer.", slot, "."); }
-
-absl::StatusOr<std::string> SpecAsJson(const v1::JobSpec& spec) {
-  std::string json;
-  if (!google::protobuf::util::MessageToJsonString(spec, &json).ok()) {
-    return absl::InternalError("the job's spec has no JSON form");
-  }
-  return json;
-}
 
 // A flat tensor like `like` out of the file's, laid out by `layout`; padding is zero.
 absl::StatusOr<at::Tensor> ReadFlat(const SafetensorsReader& reader, const std::string& prefix,

@@ -1,3 +1,0 @@
-#!/usr/bin/env bash
-# Debian's own interpreter; Pillow comes from the pinned packages.
-exec /usr/bin/python3 "$@"
