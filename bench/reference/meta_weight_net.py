@@ -66,6 +66,9 @@ class Trainer:
         self.meta = torch.cat([order[labels[order] == c][:per_class] for c in range(self.classes)])
         rest = order[~torch.isin(order, self.meta)]
         self.train = rest[:args.train] if args.train else rest
+        self.held_out = rest[len(self.train):][:args.held_out]
+        if len(self.held_out) < args.held_out:
+            raise SystemExit(f"--held_out {args.held_out}: only {len(self.held_out)} training pictures are left")
         matrix = noise_matrix(args.noise, args.rate, self.classes, generator, coarse)
         self.noisy = corrupt(labels[self.train], matrix, generator)
         if self.images.shape[1] == 3:
@@ -137,7 +140,10 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self):
-        images, labels = read_classes(self.args.dir, "t10k")[:2]
+        if self.args.held_out:
+            images, labels = self.images[self.held_out], self.labels[self.held_out]
+        else:
+            images, labels = read_classes(self.args.dir, "t10k")[:2]
         if self.args.test:
             images, labels = images[:self.args.test], labels[:self.args.test]
         outputs = self.outputs(images)
@@ -164,6 +170,8 @@ def main():
     parser.add_argument("--train", type=int, default=2000)
     parser.add_argument("--meta", type=int, default=200)
     parser.add_argument("--test", type=int, default=0, help="test images used; 0: all")
+    parser.add_argument("--held_out", type=int, default=0,
+                        help="evaluate on so many training pictures of neither set instead, as choosing settings needs")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--decay", type=int, nargs="*", help="epochs at which the rate is divided by 10; default 2/3, 5/6")
     parser.add_argument("--decay_steps", type=int, nargs="*", help="the same in steps")

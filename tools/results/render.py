@@ -47,26 +47,47 @@ def table(app_name, app, case, found):
     return lines
 
 
+def by_seed(found, metric):
+    """{seed: the metric's value}, where it is a number."""
+    values_of = {seed: result["metrics"].get(metric["name"]) for seed, result in found.items()}
+    return {seed: v for seed, v in values_of.items() if v is not None and math.isfinite(v)}
+
+
 def findings(app_name, app, case, found):
-    """What the first metric says, in words, so that nothing is left to the eye: each row against the first one, the pairs that
-    the manifest wants compared, and each row against its peer."""
+    """What the first metric says, in words, so that nothing is left to the eye: each row against the first one and the pairs that
+    the manifest wants compared, on each side, and each row against its peer."""
     metric, rows = app["metrics"][0], [row["name"] for row in app["rows"]]
-    of = lambda row, side: values(found.get((app_name, case["name"], row, side), {}), metric)
+    of = lambda row, side: by_seed(found.get((app_name, case["name"], row, side), {}), metric)
     pairs = [(row, rows[0]) for row in rows[1:]] + [tuple(pair) for pair in app.get("compare", [])]
-    lines = [verdict(a, of(a, "service"), b, of(b, "service"), metric) for a, b in pairs]
-    lines += [verdict(f"{row} of the service", of(row, "service"), "the peer's", of(row, "peer"), metric) for row in rows]
+    lines = []
+    for side, whose in (("service", ""), ("peer", "PyTorch peer: ")):
+        lines += [verdict(whose + a, b, paired(of(a, side), of(b, side)), metric) for a, b in pairs]
+    lines += [verdict(f"{row} of the service", "the peer's", unpaired(of(row, "service"), of(row, "peer")), metric) for row in rows]
     return [line for line in lines if line]
 
 
-def verdict(name_a, a, name_b, b, metric):
+def paired(a, b):
+    """(mean, half of the 95 % interval) of the differences seed by seed: one seed means the same data, initial weights and
+    batches in all rows of a side."""
+    differences = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
+    return mean_and_interval(differences) if len(differences) > 1 else None
+
+
+def unpaired(a, b):
+    """Of independent means: a little wider than Welch's interval."""
     if len(a) < 2 or len(b) < 2:
+        return None
+    (mean_a, half_a), (mean_b, half_b) = mean_and_interval(a.values()), mean_and_interval(b.values())
+    return mean_a - mean_b, math.hypot(half_a, half_b)
+
+
+def verdict(name_a, name_b, difference, metric):
+    if difference is None:
         return ""
-    (mean_a, half_a), (mean_b, half_b) = mean_and_interval(a), mean_and_interval(b)
-    # Of independent means: a little wider than Welch's interval.
-    difference, half = mean_a - mean_b, math.hypot(half_a, half_b)
-    says = "above" if difference > half else "below" if difference < -half else "not to be told apart from"
+    mean, half = difference
+    says = "above" if mean > half else "below" if mean < -half else "not to be told apart from"
     scale, unit = (100, " points") if metric["kind"] == "share" else (1, "")
-    return f"- {name_a} is {says} {name_b} in {metric['title']}: {scale * difference:+.1f} ± {scale * half:.1f}{unit}."
+    return f"- {name_a} is {says} {name_b} in {metric['title']}: {scale * mean:+.1f} ± {scale * half:.1f}{unit}."
 
 
 def render(manifest, results, runs):
@@ -76,7 +97,9 @@ def render(manifest, results, runs):
         "Written by `tools/results/make.sh` from `bench/results/`; the jobs are those of `examples/` with the changes that",
         "`tools/results/manifest.yaml` lists. Mean ± 95 % interval of the mean over the seeds (Student's t); figures are of the",
         "final parameters, never of the best epoch. The peer is `bench/reference/`: plain PyTorch, the same files, sizes and",
-        "schedule, its own random numbers. Seconds a step are what each run saw on a shared machine: trust ratios at most.", ""
+        "schedule, its own random numbers. Rows of one side are compared seed by seed (the same data, initial weights and",
+        "batches), service and peer by their means. Seconds a step are what each run saw on a shared machine: trust ratios",
+        "at most.", ""
     ]
     devices = sorted({result["device"] for result in results})
     dates = sorted(result["date"][:10] for result in results)

@@ -104,7 +104,8 @@ def check_verdicts():
 
     assert "above" in said([0.5, 0.51, 0.49], [0.7, 0.71, 0.69])
     assert "below" in said([0.7, 0.71, 0.69], [0.5, 0.51, 0.49])
-    assert "not to be told apart" in said([0.5, 0.6, 0.4], [0.55, 0.65, 0.45])
+    assert "not to be told apart" in said([0.5, 0.6, 0.4], [0.55, 0.58, 0.46])
+    assert "+5.0 ± 0.0 points" in said([0.5, 0.6, 0.4], [0.55, 0.65, 0.45])  # seed by seed
     app["compare"] = [["base", "other"]]
     found = {("app", "all", name, side): {i: dict(metrics=dict(m=value + i / 100)) for i in range(3)}
              for name, side, value in (("base", "service", 0.5), ("other", "service", 0.7), ("other", "peer", 0.7))}
