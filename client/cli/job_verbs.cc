@@ -195,17 +195,11 @@ int DownloadVerb(Session* session) {
   Client client = session->MakeClient();
   int64_t wanted = *step;
   if (wanted < 0) {
-    const absl::Status status =
-        client.ForEachCheckpoint(job, [&](const v1::Checkpoint& checkpoint) {
-          wanted = std::max(wanted, checkpoint.step());
-          return true;
-        });
-    if (!status.ok()) return session->Fail(status);
-    if (wanted < 0)
-      return session->Fail(absl::NotFoundError(absl::StrCat(job, " has no checkpoints yet")));
+    const auto last = client.LastCheckpoint(job);
+    if (!last.ok()) return session->Fail(last.status());
+    wanted = last->step();
   }
-  const std::string path =
-      session->arguments.Get("out", absl::StrCat(ShortName(job), "-", wanted, ".safetensors"));
+  const std::string path = session->arguments.Get("out", CheckpointFileName(job, wanted));
   const auto checkpoint =
       client.DownloadCheckpoint(absl::StrCat(job, "/checkpoints/", wanted), path);
   if (!checkpoint.ok()) return session->Fail(checkpoint.status());

@@ -121,6 +121,10 @@ std::string ShortName(const std::string& resource_name) {
   return resource_name.substr(resource_name.rfind('/') + 1);
 }
 
+std::string CheckpointFileName(const std::string& job, int64_t step) {
+  return absl::StrCat(ShortName(job), "-", step, ".safetensors");
+}
+
 std::string EstimatorName(const v1::Estimator& estimator) {
   return absl::StrReplaceAll(absl::AsciiStrToLower(v1::Estimator::Kind_Name(estimator.kind())),
                              {{"_", "-"}});

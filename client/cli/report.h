@@ -2,6 +2,7 @@
 #ifndef EVOGRAD_CLIENT_CLI_REPORT_H_
 #define EVOGRAD_CLIENT_CLI_REPORT_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@ namespace evograd {
 
 // "rotation" of "jobs/rotation".
 std::string ShortName(const std::string& resource_name);
+// "x-800.safetensors": what the file of a checkpoint is called where nobody names it.
+std::string CheckpointFileName(const std::string& job, int64_t step);
 // A file's way to write it: "evograd-antithetic".
 std::string EstimatorName(const v1::Estimator& estimator);
 

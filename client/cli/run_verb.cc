@@ -1,7 +1,11 @@
 // `evograd run`: jobs on a cluster of this machine, one after another.
+#include <unistd.h>
+
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -61,10 +65,21 @@ std::string NameOfFile(const std::string& path) {
   return CheckJobId(stem).has_value() ? "" : stem;
 }
 
+// Before hours of work end with nowhere to put what they came to. Empty: none is wanted.
+absl::Status MakeFolder(const std::string& folder) {
+  if (folder.empty()) return absl::OkStatus();
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (!error && access(folder.c_str(), W_OK) == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--out ", folder, ": ", error ? error.message() : "no file can be written there",
+                   "; name a folder that is there or can be made"));
+}
+
 class Runner {
  public:
   Runner(Session* session, std::vector<CheckedFile> files)
-      : session_(session), files_(std::move(files)) {}
+      : session_(session), files_(std::move(files)), out_(session->arguments.Get("out", "")) {}
 
   int Run(const ClusterOptions& cluster_options) {
     const InterruptHandler handler(session_->interrupts, [this] { stopper_.Stop(); });
@@ -154,6 +169,20 @@ class Runner {
     }
     if (code_ == kExitOk) code_ = ExitCodeOf(ended->state());
     results_.push_back(*std::move(ended));
+    return out_.empty() ? absl::OkStatus() : KeepCheckpoint(client, job->name());
+  }
+
+  // A job that failed may have one too.
+  absl::Status KeepCheckpoint(Client* client, const std::string& job) {
+    const auto last = client->LastCheckpoint(job);
+    if (absl::IsNotFound(last.status())) {
+      session_->terminal->Say(last.status().message());
+      return absl::OkStatus();
+    }
+    EVOGRAD_RETURN_IF_ERROR(last.status());
+    const std::string path = absl::StrCat(out_, "/", CheckpointFileName(job, last->step()));
+    EVOGRAD_RETURN_IF_ERROR(client->DownloadCheckpoint(last->name(), path).status());
+    session_->terminal->Say(absl::StrCat(path, ": ", FormatBytes(last->size_bytes())));
     return absl::OkStatus();
   }
 
@@ -184,6 +213,7 @@ class Runner {
 
   Session* const session_;
   const std::vector<CheckedFile> files_;
+  const std::string out_;  // empty: checkpoints are not kept
   Stopper stopper_;
   absl::Mutex mutex_;
   absl::Status cluster_failure_ ABSL_GUARDED_BY(mutex_);
@@ -205,6 +235,8 @@ int RunVerb(Session* session) {
   if (!workers.ok()) return session->Fail(workers.status());
   const absl::Status enough = CheckWorkers(*files, *workers);
   if (!enough.ok()) return session->Fail(enough);
+  const absl::Status out = MakeFolder(session->arguments.Get("out", ""));
+  if (!out.ok()) return session->Fail(out);
   ClusterOptions options;
   options.workers = static_cast<int>(*workers);
   options.device = device;

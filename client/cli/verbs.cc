@@ -21,7 +21,9 @@ std::vector<Verb> LocalVerbs() {
        {{"workers", "N", "Worker processes [as many as GPUs, else cores, and as the jobs can use]"},
         device,
         {"data-dir", "FOLDER",
-         "Keep the coordinator's data and the logs there [a temporary folder]"}},
+         "Keep the coordinator's data and the logs there [a temporary folder]"},
+        {"out", "FOLDER",
+         "Keep each job's last checkpoint there, as NAME-STEP.safetensors [it is not kept]"}},
        RunVerb},
       {"up",
        "",
@@ -106,7 +108,7 @@ std::vector<Verb> CoordinatorVerbs() {
        "Fetches a job's checkpoint, checked against its hash, and prints the file's path",
        "",
        {{"step", "N", "That of step N [the last]"},
-        {"out", "FILE", "Where to put it [NAME-STEP.checkpoint]"}},
+        {"out", "FILE", "Where to put it [NAME-STEP.safetensors]"}},
        DownloadVerb},
   };
 }

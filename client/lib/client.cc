@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "absl/types/optional.h"
 #include "client/lib/download.h"
 #include "client/lib/grpc_status.h"
 #include "client/lib/uuid.h"
@@ -138,6 +139,16 @@ absl::Status Client::ForEachCheckpoint(const std::string& job,
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
   return absl::OkStatus();
+}
+
+absl::StatusOr<v1::Checkpoint> Client::LastCheckpoint(const std::string& job) {
+  absl::optional<v1::Checkpoint> last;
+  EVOGRAD_RETURN_IF_ERROR(ForEachCheckpoint(job, [&](const v1::Checkpoint& checkpoint) {
+    if (!last.has_value() || checkpoint.step() > last->step()) last = checkpoint;
+    return true;
+  }));
+  if (last.has_value()) return *std::move(last);
+  return absl::NotFoundError(absl::StrCat(job, " has no checkpoints yet"));
 }
 
 absl::StatusOr<v1::Checkpoint> Client::DownloadCheckpoint(const std::string& name,

@@ -61,6 +61,9 @@ class Client {
   absl::Status ForEachCheckpoint(const std::string& job,
                                  const std::function<bool(const v1::Checkpoint&)>& visit);
 
+  // The one of the highest step. NOT_FOUND: the job has none yet.
+  absl::StatusOr<v1::Checkpoint> LastCheckpoint(const std::string& job);
+
   // Writes the checkpoint's bytes to `path`, which appears only when they are whole and have the
   // stated SHA-256. DATA_LOSS: they have not. FAILED_PRECONDITION: the file cannot be written.
   absl::StatusOr<v1::Checkpoint> DownloadCheckpoint(const std::string& name,

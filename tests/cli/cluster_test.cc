@@ -28,6 +28,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 // Ends after some steps, or only when it is told to.
@@ -243,6 +244,22 @@ TEST(RunTest, JobsOneAfterAnotherAndCompared) {
   EXPECT_EQ(json.exit_code, 0) << json.err;
   EXPECT_THAT(json.out, HasSubstr("\"parametersSha256\": \""));
   EXPECT_EQ(ReadJob(json.out).state(), v1::SUCCEEDED);
+}
+
+TEST(RunTest, KeepsLastCheckpoints) {
+  const std::string job = WriteFile("kept.yaml", kShort);
+  const std::string folder = TestPath("new/folder");
+  const std::string run = absl::StrCat("run --workers 1 --device cpu ", job, " --out ");
+  const Outcome kept = Evograd(absl::StrCat(run, folder));
+  EXPECT_EQ(kept.exit_code, 0) << kept.err;
+  const std::string file = absl::StrCat(folder, "/kept-20.safetensors");
+  EXPECT_THAT(kept.err, HasSubstr(file));
+  EXPECT_THAT(Read(file), HasSubstr("\"parameters.")) << "not a checkpoint";
+
+  const Outcome nowhere = Evograd(absl::StrCat(run, job, "/under-a-file"));
+  EXPECT_EQ(nowhere.exit_code, 2) << nowhere.err;
+  EXPECT_THAT(nowhere.err, AllOf(HasSubstr("--out"), HasSubstr("under-a-file")));
+  EXPECT_THAT(nowhere.err, Not(HasSubstr("Starting a coordinator")));
 }
 
 TEST(RunTest, FailuresAndTimeouts) {

@@ -53,16 +53,21 @@ def execute(command, timeout):
     return done.stdout
 
 
-def run_job(run, args):
+def run_program(job, args, *flags):
+    """The job as the service ended it; RunError where it did not succeed."""
     with tempfile.TemporaryDirectory() as folder:
         # JSON is YAML; the file's name is the job's.
-        path = pathlib.Path(folder) / f"{run['job'].get('name', 'job')}.yaml"
-        path.write_text(json.dumps(run["job"], indent=1))
-        command = [str(args.program), "run", str(path), "-o", "json", "--workers", str(args.workers)]
-        output = execute(command, args.timeout)
-    job = json.loads(output)
-    if job.get("state") != "SUCCEEDED":
-        raise RunError(f"the job is {job.get('state')}: {job.get('error', {}).get('message') or job.get('reason')}")
+        path = pathlib.Path(folder) / f"{job.get('name', 'job')}.yaml"
+        path.write_text(json.dumps(job, indent=1))
+        command = [str(args.program), "run", str(path), "-o", "json", "--workers", str(args.workers), *flags]
+        ended = json.loads(execute(command, args.timeout))
+    if ended.get("state") != "SUCCEEDED":
+        raise RunError(f"the job is {ended.get('state')}: {ended.get('error', {}).get('message') or ended.get('reason')}")
+    return ended
+
+
+def run_job(run, args):
+    job = run_program(run["job"], args)
     evaluation = job.get("lastEvaluation", {})
     return dict(metrics=evaluation.get("metrics", {}), warnings=evaluation.get("warnings", []),
                 seconds_per_step=job.get("secondsPerStep", 0), steps=int(job.get("committedSteps", 0)),
@@ -99,17 +104,16 @@ def title_of(run):
     return f"{run['application']}, {run['case']}, {run['row']}, seed {run['seed']}, {run['side']}"
 
 
-def prepare(app_name, app, names):
-    """Makes what a step of `prepare` creates, where it is not there yet."""
+def prepare(app_name, app, args, names):
+    """Runs the jobs whose checkpoints the application's jobs begin from, where they are not there yet."""
     for step in app.get("prepare", []):
-        step = plan.fill(step, names)
-        if pathlib.Path(step["creates"]).exists():
+        made = pathlib.Path(plan.fill(step["creates"], names))
+        if made.exists():
             continue
-        print(f"{app_name}: making {step['creates']}", file=sys.stderr)
-        pathlib.Path(step["creates"]).parent.mkdir(parents=True, exist_ok=True)
-        execute(["bash", "-c", step["run"]], None)
-        if not pathlib.Path(step["creates"]).exists():
-            raise RunError(f"{app_name}: prepare did not make {step['creates']}")
+        print(f"{app_name}: making {made}", file=sys.stderr, flush=True)
+        run_program(plan.job_of(ROOT, step["job"], [step.get("set")], names), args, "--out", str(made.parent))
+        if not made.exists():
+            raise RunError(f"{app_name}: {step['job']} did not make {made}")
 
 
 def check_data(manifest, applications, names):
@@ -123,6 +127,10 @@ def check_data(manifest, applications, names):
                            f"--data {folder}=FOLDER or {data.get('environment')}")
 
 
+def needs_program(manifest, run):
+    return run["side"] == "service" or "prepare" in manifest["applications"][run["application"]]
+
+
 def run_all(manifest, todo, args, names):
     failed = []
     prepared = set()
@@ -130,7 +138,7 @@ def run_all(manifest, todo, args, names):
         print(f"[{number}/{len(todo)}] {title_of(run)}", file=sys.stderr, flush=True)
         try:
             if run["application"] not in prepared:
-                prepare(run["application"], manifest["applications"][run["application"]], names)
+                prepare(run["application"], manifest["applications"][run["application"]], args, names)
                 prepared.add(run["application"])
             outcome = run_job(run, args) if run["side"] == "service" else run_peer(run, args)
         except (RunError, json.JSONDecodeError, KeyError) as e:
@@ -182,7 +190,6 @@ def main():
             raise RunError(f"--only {sorted(unknown)[0]}: the manifest has {', '.join(manifest['applications'])}")
         names = plan.folders(manifest, dict(item.split("=", 1) for item in args.data))
         names["work"] = str(args.results.resolve() / "work")
-        names["python"] = sys.executable
         everything = plan.runs(ROOT, manifest, names, args.seeds, args.quick)
         tables = plan.runs(ROOT, manifest, names, None, args.quick)
         tables += [run for run in everything if key_of(run) not in {key_of(other) for other in tables}]
@@ -199,7 +206,7 @@ def main():
             return 0
         if not args.render_only:
             check_data(manifest, sorted({run["application"] for run in todo}), names)
-            if any(run["side"] == "service" for run in todo) and not args.program.exists():
+            if any(needs_program(manifest, run) for run in todo) and not args.program.exists():
                 raise RunError(f"{args.program} is not there; build it with "
                                "`./bazelw build //client/cli:evograd //server:coordinator //worker:worker`")
             failed = run_all(manifest, todo, args, names)

@@ -2,9 +2,9 @@
 
 A manifest names data folders and applications; an application has cases (say, kinds of noise) and rows (say, estimators): each
 pair of them is a job of the service and, where there is one, the command of a peer, for each seed. `{NAME}` stands for a data
-folder, `{seed}` for the seed, `{work}` for the folder of what `prepare` makes; in a peer's command `{job:PATH}` is the value
-of the row's job at a dotted path, so that both sides get the same sizes and schedule. `awaiting` lists job files that are
-still being written: their rows are left out until they are there.
+folder, `{seed}` for the seed; in a peer's command `{job:PATH}` is the value of the row's job at a dotted path, so that both
+sides get the same sizes and schedule. `prepare` lists jobs that come first, each with the checkpoint that it `creates` in the
+folder `{work}`.
 """
 
 import copy
@@ -20,6 +20,7 @@ import yaml
 APPLICATION_KEYS = {"title", "about", "needs", "prepare", "seeds", "metrics", "cases", "rows", "quick", "notes", "set", "compare"}
 ROW_KEYS = {"name", "job", "set", "peer", "note", "cases"}
 CASE_KEYS = {"name", "title", "set", "peer"}
+PREPARE_KEYS = {"creates", "job", "set"}
 
 
 class ManifestError(Exception):
@@ -38,6 +39,8 @@ def read(path):
         application.setdefault("cases", [{"name": "all", "title": ""}])
         for case in application["cases"]:
             check_keys(case, CASE_KEYS, f"{where}.cases")
+        for step in application.get("prepare", []):
+            check_keys(step, PREPARE_KEYS, f"{where}.prepare")
         for row in application["rows"]:
             check_keys(row, ROW_KEYS, f"{where}.rows")
             if "job" not in row and "peer" not in row:
@@ -122,10 +125,15 @@ def runs(root, manifest, names, seeds=None, quick=False):
     return [dict(run, digest=other["digest"]) for run, other in zip(here, anywhere)]
 
 
-def read_job(path):
+def job_of(root, file, changes, names):
+    """The job of a file with all changes made, one after another."""
+    path = pathlib.Path(root) / file
     if not path.exists():
         raise ManifestError(f"{path}: there is no such job file")
-    return yaml.safe_load(path.read_text(encoding="utf8"))
+    job = yaml.safe_load(path.read_text(encoding="utf8"))
+    for change in changes:
+        job = override(job, fill(change or {}, names))
+    return job
 
 
 def expand(root, manifest, names, seeds, quick):
@@ -141,11 +149,8 @@ def expand(root, manifest, names, seeds, quick):
                     common = dict(application=app_name, case=case["name"], row=row["name"], seed=seed)
                     job = None
                     if "job" in row:
-                        if row["job"] in manifest.get("awaiting", []) and not (pathlib.Path(root) / row["job"]).exists():
-                            continue
-                        job = read_job(pathlib.Path(root) / row["job"])
-                        for changes in (app.get("set"), case.get("set"), row.get("set"), short.get("set"), {"seed": seed}):
-                            job = override(job, fill(changes or {}, known))
+                        changes = (app.get("set"), case.get("set"), row.get("set"), short.get("set"), {"seed": seed})
+                        job = job_of(root, row["job"], changes, known)
                         out.append(dict(common, side="service", file=row["job"], job=job))
                     if "peer" in row:
                         parts = [row["peer"], case.get("peer", ""), short.get("peer", ""), "--seed {seed}"]
