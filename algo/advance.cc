@@ -63,12 +63,6 @@ absl::Status Damaged(absl::string_view how) {
                                           "; take it from another copy."));
 }
 
-double Norm(absl::Span<const double> values) {
-  double sum = 0;
-  for (const double value : values) sum += value * value;
-  return std::sqrt(sum);
-}
-
 absl::Status CheckSizes(const OptimizerConfig& config, absl::Span<const double> hypergradient,
                         const HyperState& state) {
   if (hypergradient.size() != state.values.size()) {
@@ -104,6 +98,12 @@ HyperState InitialHyperState(std::vector<double> values, const OptimizerConfig& 
   if (slots >= 2) state.second_moment.assign(values.size(), 0.0);
   state.values = std::move(values);
   return state;
+}
+
+double Norm(absl::Span<const double> values) {
+  double sum = 0;
+  for (const double value : values) sum += value * value;
+  return std::sqrt(sum);
 }
 
 absl::Status Advance(const OptimizerConfig& config, absl::Span<const double> hypergradient,

@@ -32,6 +32,9 @@ struct HyperState {
 
 HyperState InitialHyperState(std::vector<double> values, const OptimizerConfig& config);
 
+// The Euclidean norm, summed in order.
+double Norm(absl::Span<const double> values);
+
 // One step of the meta-optimiser. On error the state is untouched: OUT_OF_RANGE names the first
 // index whose gradient, new value or new moment is not finite; INVALID_ARGUMENT where the gradient
 // is not as long as lambda or the state's slots are not those of `config`.

@@ -52,6 +52,18 @@ void ExpectEqual(const HyperState& a, const HyperState& b) {
   EXPECT_EQ(Checksum(a), Checksum(b));
 }
 
+TEST(NormTest, IsEuclideanAndSummedInOrder) {
+  EXPECT_EQ(Norm({}), 0);
+  EXPECT_EQ(Norm({3.0, -4.0}), 5);
+  // After 2^54 a 1 is lost, however many follow; before it they add up.
+  constexpr double kLarge = 1 << 27;
+  std::vector<double> values(65, 1.0);
+  values.front() = kLarge;
+  EXPECT_EQ(Norm(values), kLarge);
+  std::swap(values.front(), values.back());
+  EXPECT_GT(Norm(values), kLarge);
+}
+
 TEST(AdvanceTest, SgdByHand) {
   const OptimizerConfig config = Config(OptimizerKind::kSgd, 0.5);
   HyperState state = InitialHyperState({1.0, -2.0}, config);

@@ -42,12 +42,6 @@ absl::Status CheckFits(const v1::JobSpec& spec, const Problem& problem) {
   return absl::OkStatus();
 }
 
-double Norm(const std::vector<double>& values) {
-  double sum = 0;
-  for (const double value : values) sum += value * value;
-  return std::sqrt(sum);
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<TrainingEngine>> TrainingEngine::Create(
