@@ -2,7 +2,6 @@
 // named with its value. Method: a table of edits to one good spec; each wrong value has a twin just
 // inside the bound, or differing in that one thing, that is accepted.
 #include <gmock/gmock.h>
-#include <google/protobuf/text_format.h>
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
@@ -11,21 +10,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/limits.h"
 #include "spec/resolve.h"
+#include "spec/testing/field_case.h"
 
 namespace evograd {
 namespace {
 
-using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::SizeIs;
-
-v1::JobSpec Parse(const std::string& text) {
-  v1::JobSpec spec;
-  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &spec)) << text;
-  return spec;
-}
 
 // A spec with `problem` in its problem and `rest` beside it.
 std::string Lft(const std::string& problem, const std::string& rest = "") {
@@ -45,10 +36,10 @@ const std::string& Good() {
 }
 
 TEST(LftSpecTest, DefaultsOfLft) {
-  v1::JobSpec spec = Parse(Lft(Good()));
+  v1::JobSpec spec = ParseSpec(Lft(Good()));
   ASSERT_THAT(Resolve(&spec), IsEmpty());
   const v1::Lft expected =
-      Parse(
+      ParseSpec(
           Lft(Good() +
               "auxiliary_domain: 'a' backbone: RESNET10 image_extent: 224 transformation: LEARNED "
               "initial_gamma: 0.3 initial_beta: 0.5 way: 5 shot: 5 query: 16 episodes_per_step: 1 "
@@ -62,11 +53,11 @@ TEST(LftSpecTest, DefaultsOfLft) {
 }
 
 TEST(LftSpecTest, DefaultsOfPretrain) {
-  v1::JobSpec spec = Parse(Pretrain("data_dir: '/d' domains: 'a'"));
+  v1::JobSpec spec = ParseSpec(Pretrain("data_dir: '/d' domains: 'a'"));
   ASSERT_THAT(Resolve(&spec), IsEmpty());
   const v1::Pretrain expected =
-      Parse(Pretrain("data_dir: '/d' domains: 'a' backbone: RESNET10 image_extent: 224 "
-                     "batch_size: 16 held_out_share: 0.1 loader_threads: 2"))
+      ParseSpec(Pretrain("data_dir: '/d' domains: 'a' backbone: RESNET10 image_extent: 224 "
+                         "batch_size: 16 held_out_share: 0.1 loader_threads: 2"))
           .problem()
           .pretrain();
   EXPECT_TRUE(
@@ -77,40 +68,24 @@ TEST(LftSpecTest, DefaultsOfPretrain) {
 TEST(LftSpecTest, TheExtentFollowsTheBackbone) {
   for (const auto& [backbone, extent] :
        std::vector<std::pair<std::string, int>>{{"CONV4", 84}, {"CONV6", 84}, {"RESNET34", 224}}) {
-    v1::JobSpec spec = Parse(Lft(absl::StrCat(Good(), "backbone: ", backbone)));
+    v1::JobSpec spec = ParseSpec(Lft(absl::StrCat(Good(), "backbone: ", backbone)));
     EXPECT_THAT(Resolve(&spec), IsEmpty());
     EXPECT_EQ(spec.problem().lft().image_extent(), extent) << backbone;
   }
 }
 
-// Good text, wrong text, the field at fault, a part of the sentence.
-struct Case {
-  std::string good;
-  std::string wrong;
-  std::string field;
-  std::string says;
-};
-
-class LftFieldTest : public ::testing::TestWithParam<Case> {};
+class LftFieldTest : public ::testing::TestWithParam<FieldCase> {};
 
 TEST_P(LftFieldTest, WrongIsNamedAndItsTwinIsAccepted) {
-  const Case& c = GetParam();
-  v1::JobSpec good = Parse(c.good);
-  EXPECT_THAT(Resolve(&good), IsEmpty()) << c.good;
-
-  v1::JobSpec wrong = Parse(c.wrong);
-  const std::vector<FieldViolation> violations = Resolve(&wrong);
-  ASSERT_THAT(violations, SizeIs(1)) << c.wrong;
-  EXPECT_EQ(violations[0].field, c.field);
-  EXPECT_THAT(violations[0].description, HasSubstr(c.says));
+  ExpectWrongIsNamedAndItsTwinIsAccepted(GetParam());
 }
 
 // `good` and `wrong` beside the fields that are always needed.
-Case More(const std::string& good, const std::string& wrong, const std::string& field,
-          const std::string& says) {
+FieldCase More(const std::string& good, const std::string& wrong, const std::string& field,
+               const std::string& says) {
   return {Lft(Good() + good), Lft(Good() + wrong), "problem.lft." + field, says};
 }
-Case Sharded(const std::string& good, const std::string& wrong, const std::string& field) {
+FieldCase Sharded(const std::string& good, const std::string& wrong, const std::string& field) {
   const std::string rest = "virtual_workers: 4";
   return {Lft(Good() + good, rest), Lft(Good() + wrong, rest), "problem.lft." + field,
           "4 equal shards"};
@@ -119,26 +94,29 @@ Case Sharded(const std::string& good, const std::string& wrong, const std::strin
 INSTANTIATE_TEST_SUITE_P(
     Domains, LftFieldTest,
     ::testing::Values(
-        Case{Lft(Good()), Lft(absl::StrCat(kSeen, kTest)), "problem.lft.data_dir", "missing"},
-        Case{Lft(Good()), Lft(absl::StrCat("data_dir: 'd' ", kSeen, kTest)), "problem.lft.data_dir",
-             "relative"},
-        Case{Lft(Good()), Lft(absl::StrCat(kDir, kTest)), "problem.lft.seen_domains", "missing"},
-        Case{Lft(Good()), Lft(absl::StrCat(kDir, kSeen)), "problem.lft.test_domains", "missing"},
-        Case{Lft(Good()), Lft(absl::StrCat(kDir, kTest, "seen_domains: 'a'")),
-             "problem.lft.seen_domains", "at least two"},
-        Case{Lft(absl::StrCat(kDir, kTest, "seen_domains: 'a' transformation: FIXED"),
-                 "estimator { kind: NONE }"),
-             Lft(absl::StrCat(kDir, kTest, "transformation: FIXED"), "estimator { kind: NONE }"),
-             "problem.lft.seen_domains", "missing"},
-        Case{Lft(Good()), Lft(absl::StrCat(kDir, kTest, "seen_domains: ['a', 'b', 'A']")),
-             "problem.lft.seen_domains[2]", "twice"},
-        Case{Lft(absl::StrCat(kDir, kTest, "seen_domains: ['a_b', 'a_c']")),
-             Lft(absl::StrCat(kDir, kTest, "seen_domains: ['a_b', 'a-b']")),
-             "problem.lft.seen_domains[1]", "twice"},
-        Case{Lft(Good()), Lft(absl::StrCat(kDir, kSeen, "test_domains: 'c/d'")),
-             "problem.lft.test_domains[0]", "c/d"},
-        Case{Lft(Good()), Lft(absl::StrCat(kDir, kSeen, "test_domains: '..'")),
-             "problem.lft.test_domains[0]", "`..`"},
+        FieldCase{Lft(Good()), Lft(absl::StrCat(kSeen, kTest)), "problem.lft.data_dir", "missing"},
+        FieldCase{Lft(Good()), Lft(absl::StrCat("data_dir: 'd' ", kSeen, kTest)),
+                  "problem.lft.data_dir", "relative"},
+        FieldCase{Lft(Good()), Lft(absl::StrCat(kDir, kTest)), "problem.lft.seen_domains",
+                  "missing"},
+        FieldCase{Lft(Good()), Lft(absl::StrCat(kDir, kSeen)), "problem.lft.test_domains",
+                  "missing"},
+        FieldCase{Lft(Good()), Lft(absl::StrCat(kDir, kTest, "seen_domains: 'a'")),
+                  "problem.lft.seen_domains", "at least two"},
+        FieldCase{
+            Lft(absl::StrCat(kDir, kTest, "seen_domains: 'a' transformation: FIXED"),
+                "estimator { kind: NONE }"),
+            Lft(absl::StrCat(kDir, kTest, "transformation: FIXED"), "estimator { kind: NONE }"),
+            "problem.lft.seen_domains", "missing"},
+        FieldCase{Lft(Good()), Lft(absl::StrCat(kDir, kTest, "seen_domains: ['a', 'b', 'A']")),
+                  "problem.lft.seen_domains[2]", "twice"},
+        FieldCase{Lft(absl::StrCat(kDir, kTest, "seen_domains: ['a_b', 'a_c']")),
+                  Lft(absl::StrCat(kDir, kTest, "seen_domains: ['a_b', 'a-b']")),
+                  "problem.lft.seen_domains[1]", "twice"},
+        FieldCase{Lft(Good()), Lft(absl::StrCat(kDir, kSeen, "test_domains: 'c/d'")),
+                  "problem.lft.test_domains[0]", "c/d"},
+        FieldCase{Lft(Good()), Lft(absl::StrCat(kDir, kSeen, "test_domains: '..'")),
+                  "problem.lft.test_domains[0]", "`..`"},
         More("auxiliary_domain: 'mini-ImageNet'", "auxiliary_domain: '/mini'", "auxiliary_domain",
              "/mini"),
         More("pretrained: '/p.safetensors'", "pretrained: 'p.safetensors'", "pretrained",
@@ -146,14 +124,14 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Transformation, LftFieldTest,
-    ::testing::Values(Case{Lft(Good() + "transformation: FIXED", "estimator { kind: NONE }"),
-                           Lft(Good() + "transformation: FIXED"), "estimator.kind", "FIXED"},
-                      Case{Lft(Good() + "transformation: NONE", "estimator { kind: NONE }"),
-                           Lft(Good() + "transformation: NONE", "estimator { kind: T1T2 }"),
-                           "estimator.kind", "T1T2"},
-                      Case{Lft(Good() + "transformation: LEARNED", "estimator { kind: T1T2 }"),
-                           Lft(Good() + "transformation: LEARNED", "estimator { kind: NONE }"),
-                           "problem.lft.transformation", "FIXED"},
+    ::testing::Values(FieldCase{Lft(Good() + "transformation: FIXED", "estimator { kind: NONE }"),
+                                Lft(Good() + "transformation: FIXED"), "estimator.kind", "FIXED"},
+                      FieldCase{Lft(Good() + "transformation: NONE", "estimator { kind: NONE }"),
+                                Lft(Good() + "transformation: NONE", "estimator { kind: T1T2 }"),
+                                "estimator.kind", "T1T2"},
+                      FieldCase{Lft(Good() + "transformation: LEARNED", "estimator { kind: T1T2 }"),
+                                Lft(Good() + "transformation: LEARNED", "estimator { kind: NONE }"),
+                                "problem.lft.transformation", "FIXED"},
                       More("initial_gamma: 0", "initial_gamma: nan", "initial_gamma", "nan"),
                       More("initial_beta: -1", "initial_beta: inf", "initial_beta", "inf")));
 
@@ -184,21 +162,22 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Pretrain, LftFieldTest,
-    ::testing::Values(Case{Pretrain("data_dir: '/d' domains: 'a'"),
-                           Pretrain("data_dir: '/d' domains: 'a'", ""), "estimator.kind", "NONE"},
-                      Case{Pretrain("data_dir: '/d' domains: 'a'"), Pretrain("data_dir: '/d'"),
-                           "problem.pretrain.domains", "missing"},
-                      Case{Pretrain("data_dir: '/d' domains: 'a'"), Pretrain("domains: 'a'"),
-                           "problem.pretrain.data_dir", "missing"},
-                      Case{Pretrain("data_dir: '/d' domains: 'a' held_out_share: 0"),
-                           Pretrain("data_dir: '/d' domains: 'a' held_out_share: 1"),
-                           "problem.pretrain.held_out_share", "less than 1"},
-                      Case{Pretrain("data_dir: '/d' domains: 'a' batch_size: 1"),
-                           Pretrain("data_dir: '/d' domains: 'a' batch_size: -1"),
-                           "problem.pretrain.batch_size", "-1"},
-                      Case{Pretrain("data_dir: '/d' domains: 'a' backbone: CONV6 image_extent: 32"),
-                           Pretrain("data_dir: '/d' domains: 'a' backbone: CONV6 image_extent: 16"),
-                           "problem.pretrain.image_extent", "CONV6"}));
+    ::testing::Values(
+        FieldCase{Pretrain("data_dir: '/d' domains: 'a'"),
+                  Pretrain("data_dir: '/d' domains: 'a'", ""), "estimator.kind", "NONE"},
+        FieldCase{Pretrain("data_dir: '/d' domains: 'a'"), Pretrain("data_dir: '/d'"),
+                  "problem.pretrain.domains", "missing"},
+        FieldCase{Pretrain("data_dir: '/d' domains: 'a'"), Pretrain("domains: 'a'"),
+                  "problem.pretrain.data_dir", "missing"},
+        FieldCase{Pretrain("data_dir: '/d' domains: 'a' held_out_share: 0"),
+                  Pretrain("data_dir: '/d' domains: 'a' held_out_share: 1"),
+                  "problem.pretrain.held_out_share", "less than 1"},
+        FieldCase{Pretrain("data_dir: '/d' domains: 'a' batch_size: 1"),
+                  Pretrain("data_dir: '/d' domains: 'a' batch_size: -1"),
+                  "problem.pretrain.batch_size", "-1"},
+        FieldCase{Pretrain("data_dir: '/d' domains: 'a' backbone: CONV6 image_extent: 32"),
+                  Pretrain("data_dir: '/d' domains: 'a' backbone: CONV6 image_extent: 16"),
+                  "problem.pretrain.image_extent", "CONV6"}));
 
 }  // namespace
 }  // namespace evograd

@@ -3,7 +3,6 @@
 #include "spec/metaxl.h"
 
 #include <gmock/gmock.h>
-#include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -11,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "spec/resolve.h"
+#include "spec/testing/field_case.h"
 
 namespace evograd {
 namespace {
@@ -20,12 +20,9 @@ using ::testing::IsEmpty;
 
 // A good job; `fields` are MetaXl's, `others` the job's.
 v1::JobSpec Job(const std::string& fields, const std::string& others = "") {
-  v1::JobSpec spec;
-  const std::string text =
+  return ParseSpec(
       absl::StrCat("steps: 5 problem { metaxl { data_dir: '/data' encoder_dir: '/encoder' ", fields,
-                   " } } ", others);
-  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &spec)) << text;
-  return spec;
+                   " } } ", others));
 }
 
 constexpr char kLanguages[] = "source_languages: 'en' target_language: 'qu' ";

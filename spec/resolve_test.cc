@@ -4,7 +4,6 @@
 #include "spec/resolve.h"
 
 #include <gmock/gmock.h>
-#include <google/protobuf/text_format.h>
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
@@ -12,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/limits.h"
+#include "spec/testing/field_case.h"
 
 namespace evograd {
 namespace {
@@ -20,43 +20,21 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-v1::JobSpec Parse(const std::string& text) {
-  v1::JobSpec spec;
-  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &spec)) << text;
-  return spec;
-}
-
 constexpr char kToy[] = "problem { toy1d {} } steps: 5 ";
 constexpr char kRotation[] = "problem { rotation { data_dir: '/data' } } steps: 5 ";
 
-// Good text, wrong text, the field at fault, a part of the sentence.
-struct Case {
-  std::string good;
-  std::string wrong;
-  std::string field;
-  std::string says;
-};
-
-class FieldTest : public ::testing::TestWithParam<Case> {};
+class FieldTest : public ::testing::TestWithParam<FieldCase> {};
 
 TEST_P(FieldTest, WrongIsNamedAndItsTwinIsAccepted) {
-  const Case& c = GetParam();
-  v1::JobSpec good = Parse(c.good);
-  EXPECT_THAT(Resolve(&good), IsEmpty()) << c.good;
-
-  v1::JobSpec wrong = Parse(c.wrong);
-  const std::vector<FieldViolation> violations = Resolve(&wrong);
-  ASSERT_THAT(violations, SizeIs(1)) << c.wrong;
-  EXPECT_EQ(violations[0].field, c.field);
-  EXPECT_THAT(violations[0].description, HasSubstr(c.says));
+  ExpectWrongIsNamedAndItsTwinIsAccepted(GetParam());
 }
 
-Case Toy(const std::string& good, const std::string& wrong, const std::string& field,
-         const std::string& says) {
+FieldCase Toy(const std::string& good, const std::string& wrong, const std::string& field,
+              const std::string& says) {
   return {kToy + good, kToy + wrong, field, says};
 }
-Case Rotation(const std::string& good, const std::string& wrong, const std::string& field,
-              const std::string& says) {
+FieldCase Rotation(const std::string& good, const std::string& wrong, const std::string& field,
+                   const std::string& says) {
   const std::string head = "steps: 5 problem { rotation { data_dir: '/d' ";
   return {head + good + " } }", head + wrong + " } }", "problem.rotation." + field, says};
 }
@@ -134,10 +112,10 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Job, FieldTest,
     ::testing::Values(
-        Case{kToy, "problem { toy1d {} }", "steps", "is missing"},
-        Case{kToy, "problem { toy1d {} } steps: -3", "steps", "-3"},
-        Case{kToy, "problem {} steps: 5", "problem", "one of toy1d, rotation"},
-        Case{kToy, "steps: 5", "problem", "is missing"},
+        FieldCase{kToy, "problem { toy1d {} }", "steps", "is missing"},
+        FieldCase{kToy, "problem { toy1d {} } steps: -3", "steps", "-3"},
+        FieldCase{kToy, "problem {} steps: 5", "problem", "one of toy1d, rotation"},
+        FieldCase{kToy, "steps: 5", "problem", "is missing"},
         Toy("virtual_workers: 4", "virtual_workers: 3", "virtual_workers", "power of two"),
         Toy("virtual_workers: 1024", "virtual_workers: 2048", "virtual_workers", "2048"),
         Toy("pipeline_depth: 256", "pipeline_depth: 257", "pipeline_depth", "1 to 256"),
@@ -158,17 +136,18 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Problem, FieldTest,
     ::testing::Values(
-        Case{"problem { toy1d { initial_x: -1 } } steps: 1",
-             "problem { toy1d { initial_x: nan } } steps: 1", "problem.toy1d.initial_x", "nan"},
-        Case{"problem { toy1d { initial_lambda: -1 } } steps: 1",
-             "problem { toy1d { initial_lambda: -1 x_at_optimum: true } } steps: 1",
-             "problem.toy1d.initial_lambda", "more than -1"},
-        Case{kRotation, "problem { rotation {} } steps: 5", "problem.rotation.data_dir",
-             "is missing"},
-        Case{kRotation, "problem { rotation { data_dir: 'data' } } steps: 5",
-             "problem.rotation.data_dir", "`data` is relative"},
-        Case{kRotation, "problem { rotation { data_dir: '/a\\000b' } } steps: 5",
-             "problem.rotation.data_dir", "control"},
+        FieldCase{"problem { toy1d { initial_x: -1 } } steps: 1",
+                  "problem { toy1d { initial_x: nan } } steps: 1", "problem.toy1d.initial_x",
+                  "nan"},
+        FieldCase{"problem { toy1d { initial_lambda: -1 } } steps: 1",
+                  "problem { toy1d { initial_lambda: -1 x_at_optimum: true } } steps: 1",
+                  "problem.toy1d.initial_lambda", "more than -1"},
+        FieldCase{kRotation, "problem { rotation {} } steps: 5", "problem.rotation.data_dir",
+                  "is missing"},
+        FieldCase{kRotation, "problem { rotation { data_dir: 'data' } } steps: 5",
+                  "problem.rotation.data_dir", "`data` is relative"},
+        FieldCase{kRotation, "problem { rotation { data_dir: '/a\\000b' } } steps: 5",
+                  "problem.rotation.data_dir", "control"},
         Rotation("angle_degrees: 0", "angle_degrees: 181", "angle_degrees", "181"),
         Rotation("angle_degrees: -180", "angle_degrees: nan", "angle_degrees", "nan"),
         Rotation("train_examples: 128", "train_examples: -1", "train_examples", "-1"),
@@ -180,14 +159,15 @@ INSTANTIATE_TEST_SUITE_P(
         Rotation("validation_batch_size: 10000", "validation_batch_size: 10001",
                  "validation_batch_size", "10000"),
         Rotation("batch_size: 1", "batch_size: -1", "batch_size", "-1"),
-        Case{"steps: 5 virtual_workers: 4 problem { rotation { data_dir: '/d' batch_size: 12 } }",
-             "steps: 5 virtual_workers: 4 problem { rotation { data_dir: '/d' batch_size: 10 } }",
-             "problem.rotation.batch_size", "4 equal shards"}));
+        FieldCase{
+            "steps: 5 virtual_workers: 4 problem { rotation { data_dir: '/d' batch_size: 12 } }",
+            "steps: 5 virtual_workers: 4 problem { rotation { data_dir: '/d' batch_size: 10 } }",
+            "problem.rotation.batch_size", "4 equal shards"}));
 
 TEST(ResolveTest, DefaultsAreTheProtosOwn) {
-  v1::JobSpec spec = Parse(kRotation);
+  v1::JobSpec spec = ParseSpec(kRotation);
   ASSERT_THAT(Resolve(&spec), IsEmpty());
-  const v1::JobSpec expected = Parse(R"(
+  const v1::JobSpec expected = ParseSpec(R"(
     problem { rotation { data_dir: '/data' angle_degrees: 30 train_examples: 40000
                          validation_examples: 10000 batch_size: 128 validation_batch_size: 128 } }
     estimator { kind: EVOGRAD population: 2 sigma: 0.001 tau: 0.05 noise: RADEMACHER
@@ -202,15 +182,15 @@ TEST(ResolveTest, DefaultsAreTheProtosOwn) {
   EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(spec, expected))
       << spec.DebugString();
 
-  v1::JobSpec toy = Parse(kToy);
+  v1::JobSpec toy = ParseSpec(kToy);
   ASSERT_THAT(Resolve(&toy), IsEmpty());
   EXPECT_EQ(toy.problem().toy1d().initial_lambda(), 1);
 }
 
 TEST(ResolveTest, TheGuidedEstimatorHasDefaultsOfItsOwn) {
-  v1::JobSpec spec = Parse(absl::StrCat(kToy, "estimator { kind: EVOGRAD_GUIDED }"));
+  v1::JobSpec spec = ParseSpec(absl::StrCat(kToy, "estimator { kind: EVOGRAD_GUIDED }"));
   ASSERT_THAT(Resolve(&spec), IsEmpty());
-  const v1::Estimator expected = Parse(R"(
+  const v1::Estimator expected = ParseSpec(R"(
     estimator { kind: EVOGRAD_GUIDED population: 2 sigma: 1e-5 tau: 0.05 noise: RADEMACHER
                 inner_learning_rate: 0.001 calibrated: true guidance: 1 common_layer_noise: true
                 gradient_at: LOOK_AHEAD iterations: 5 difference_radius: 0.01 })")
@@ -220,7 +200,7 @@ TEST(ResolveTest, TheGuidedEstimatorHasDefaultsOfItsOwn) {
 }
 
 TEST(ResolveTest, AnExplicitZeroIsKeptWhereZeroMeansSomething) {
-  v1::JobSpec spec = Parse(
+  v1::JobSpec spec = ParseSpec(
       "problem { toy1d { initial_lambda: 0 } } steps: 1 meta_optimizer { learning_rate: 0 beta1: 0 "
       "}");
   ASSERT_THAT(Resolve(&spec), IsEmpty());
@@ -230,19 +210,19 @@ TEST(ResolveTest, AnExplicitZeroIsKeptWhereZeroMeansSomething) {
 }
 
 TEST(ResolveTest, DefaultsFollowOtherFields) {
-  v1::JobSpec spec =
-      Parse("problem { toy1d {} } steps: 1 min_workers: 3 base_optimizer { learning_rate: 0.25 }");
+  v1::JobSpec spec = ParseSpec(
+      "problem { toy1d {} } steps: 1 min_workers: 3 base_optimizer { learning_rate: 0.25 }");
   ASSERT_THAT(Resolve(&spec), IsEmpty());
   EXPECT_EQ(spec.max_workers(), 3);
   EXPECT_EQ(spec.estimator().inner_learning_rate(), 0.25);
 
-  v1::JobSpec large = Parse("problem { toy1d {} } steps: 1 estimator { population: 4096 }");
+  v1::JobSpec large = ParseSpec("problem { toy1d {} } steps: 1 estimator { population: 4096 }");
   ASSERT_THAT(Resolve(&large), IsEmpty());
   EXPECT_EQ(large.max_workers(), limits::kMaxWorkersPerJob);
 }
 
 TEST(ResolveTest, ResolvingTwiceChangesNothing) {
-  v1::JobSpec once = Parse(kRotation);
+  v1::JobSpec once = ParseSpec(kRotation);
   Resolve(&once);
   v1::JobSpec twice = once;
   EXPECT_THAT(Resolve(&twice), IsEmpty());
@@ -250,7 +230,7 @@ TEST(ResolveTest, ResolvingTwiceChangesNothing) {
 }
 
 TEST(ResolveTest, AllViolationsAreNamedInOrder) {
-  v1::JobSpec spec = Parse("steps: -1 estimator { tau: 0 population: 0 }");
+  v1::JobSpec spec = ParseSpec("steps: -1 estimator { tau: 0 population: 0 }");
   std::vector<std::string> fields;
   for (const FieldViolation& violation : Resolve(&spec)) fields.push_back(violation.field);
   EXPECT_THAT(fields,
@@ -258,7 +238,7 @@ TEST(ResolveTest, AllViolationsAreNamedInOrder) {
 }
 
 TEST(ResolveTest, FieldsOfAnotherVersionAreRefused) {
-  v1::JobSpec spec = Parse(kToy);
+  v1::JobSpec spec = ParseSpec(kToy);
   const std::string known = spec.SerializeAsString();
   // Field 1000, a varint, as a newer client would send it inside `estimator` (field 2).
   const std::string unknown = known + std::string("\x12\x03\xc0\x3e\x01", 5);
