@@ -4,15 +4,14 @@
 #include "worker/data/cifar.h"
 
 #include <gtest/gtest.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
-#include <fstream>
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "worker/data/testing/folder_fixture.h"
 
 namespace evograd {
 namespace {
@@ -33,12 +32,9 @@ std::string Record100(int coarse, int fine, int image) {
   return std::string(1, coarse) + std::string(1, fine) + Image(image);
 }
 
-class CifarTest : public testing::Test {
+class CifarTest : public FolderFixture {
  protected:
   CifarTest() {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = testing::TempDir() + "/" + info->name();
-    mkdir(folder_.c_str(), 0700);
     for (int batch = 1; batch <= 5; ++batch) {
       Write(absl::StrCat("data_batch_", batch, ".bin"),
             Record10(batch, batch) + Record10(9 - batch, 10 + batch));
@@ -48,24 +44,14 @@ class CifarTest : public testing::Test {
     Write("test.bin", Record100(4, 0, 70));
   }
 
-  void Write(const std::string& name, const std::string& bytes) {
-    std::ofstream(folder_ + "/" + name, std::ios::binary) << bytes;
-  }
-
   absl::StatusOr<CifarImages> Read(CifarKind kind, bool train) {
     return ReadCifar(kind, folder_, train, cancelled_);
   }
 
-  void ExpectRefused(CifarKind kind, absl::StatusCode code, std::vector<std::string> parts) {
-    const absl::Status status = Read(kind, true).status();
-    EXPECT_EQ(status.code(), code) << status;
-    parts.push_back(folder_);
-    for (const std::string& part : parts) {
-      EXPECT_TRUE(absl::StrContains(status.message(), part)) << status << "\nlacks: " << part;
-    }
+  void ExpectRefused(CifarKind kind, absl::StatusCode code, const std::vector<std::string>& parts) {
+    FolderFixture::ExpectRefused(Read(kind, true), code, parts);
   }
 
-  std::string folder_;
   std::atomic<bool> cancelled_{false};
 };
 

@@ -15,20 +15,12 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "common/limits.h"
+#include "worker/data/testing/folder_fixture.h"
+#include "worker/data/testing/idx_bytes.h"
 
 namespace evograd {
 namespace {
-
-std::string BigEndian(std::initializer_list<uint32_t> numbers) {
-  std::string bytes;
-  for (const uint32_t number : numbers) {
-    for (int shift = 24; shift >= 0; shift -= 8)
-      bytes.push_back(static_cast<char>(number >> shift));
-  }
-  return bytes;
-}
 
 // Three images of 2 x 4 pixels 0, 1, 2, …, and their labels.
 std::string Images() {
@@ -47,34 +39,8 @@ std::string Gzip(const std::string& bytes) {
   return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
-class IdxTest : public testing::Test {
+class IdxTest : public FolderFixture {
  protected:
-  IdxTest() {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = testing::TempDir() + "/" + info->name();
-    mkdir(folder_.c_str(), 0700);
-  }
-
-  std::string Write(const std::string& name, const std::string& bytes) {
-    const std::string path = folder_ + "/" + name;
-    std::ofstream(path, std::ios::binary) << bytes;
-    return path;
-  }
-
-  // A refusal names the file and what `parts` say.
-  template <typename T>
-  void ExpectRefused(const absl::StatusOr<T>& result, absl::StatusCode code,
-                     std::vector<std::string> parts) {
-    ASSERT_FALSE(result.ok());
-    EXPECT_EQ(result.status().code(), code) << result.status();
-    parts.push_back(folder_);
-    for (const std::string& part : parts) {
-      EXPECT_TRUE(absl::StrContains(result.status().message(), part))
-          << result.status() << "\nlacks: " << part;
-    }
-  }
-
-  std::string folder_;
   std::atomic<bool> cancelled_{false};
 };
 

@@ -11,9 +11,9 @@
 #include <thread>
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "worker/data/image_file.h"
 #include "worker/data/image_transform.h"
+#include "worker/data/testing/folder_fixture.h"
 #include "worker/data/testing/pictures.h"
 
 namespace evograd {
@@ -23,16 +23,13 @@ constexpr int kExtent = 16;
 constexpr int kFloats = 3 * kExtent * kExtent;
 constexpr int64_t kImageBytes = kFloats * 4;
 
-class ImageLoaderTest : public testing::Test {
+class ImageLoaderTest : public FolderFixture {
  protected:
   ImageLoaderTest() {
-    folder_ = absl::StrCat(testing::TempDir(), "/",
-                           testing::UnitTest::GetInstance()->current_test_info()->name());
-    MakeFolderOrDie(folder_);
     for (int i = 0; i < 12; ++i) {
       const Image picture = MakePicture(20 + i, 30 - i, i, 1);
-      paths_.push_back(absl::StrCat(folder_, "/", i));
-      WriteFileOrDie(paths_[i], i % 2 == 0 ? EncodePng(picture) : EncodeJpeg(picture, 90));
+      paths_.push_back(
+          Write(std::to_string(i), i % 2 == 0 ? EncodePng(picture) : EncodeJpeg(picture, 90)));
     }
   }
 
@@ -81,7 +78,6 @@ class ImageLoaderTest : public testing::Test {
   }
 
   std::atomic<bool> cancelled_{false};
-  std::string folder_;
   std::vector<std::string> paths_;
 };
 

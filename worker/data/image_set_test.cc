@@ -3,62 +3,32 @@
 #include "worker/data/image_set.h"
 
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <atomic>
-#include <fstream>
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "worker/data/testing/folder_fixture.h"
+#include "worker/data/testing/idx_bytes.h"
 
 namespace evograd {
 namespace {
 
-std::string BigEndian(std::initializer_list<uint32_t> numbers) {
-  std::string bytes;
-  for (const uint32_t number : numbers) {
-    for (int shift = 24; shift >= 0; shift -= 8) {
-      bytes.push_back(static_cast<char>(number >> shift));
-    }
-  }
-  return bytes;
-}
-
-class ImageSetTest : public testing::Test {
+class ImageSetTest : public FolderFixture {
  protected:
-  ImageSetTest() {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = testing::TempDir() + "/" + info->name();
-    mkdir(folder_.c_str(), 0700);
-  }
-
-  void Write(const std::string& name, const std::string& bytes) {
-    std::ofstream(folder_ + "/" + name, std::ios::binary) << bytes;
-  }
   // Images of 2 x `columns` pixels with the labels given.
   void WriteIdx(const std::string& prefix, const std::string& labels, uint32_t columns = 3) {
     const uint32_t count = labels.size();
     Write(prefix + "-images-idx3-ubyte",
-          BigEndian({2051, count, 2, columns}) + std::string(count * 2 * columns, 'x'));
-    Write(prefix + "-labels-idx1-ubyte", BigEndian({2049, count}) + labels);
+          IdxImages(count, 2, columns, std::string(count * 2 * columns, 'x')));
+    Write(prefix + "-labels-idx1-ubyte", IdxLabels(labels));
   }
   void WriteCifar100() {
     Write("train.bin", std::string(3074, '\x02'));
     Write("test.bin", std::string(3074, '\x03'));
   }
 
-  void ExpectRefused(const absl::Status& status, absl::StatusCode code,
-                     std::vector<std::string> parts) {
-    EXPECT_EQ(status.code(), code) << status;
-    parts.push_back(folder_);
-    for (const std::string& part : parts) {
-      EXPECT_TRUE(absl::StrContains(status.message(), part)) << status << "\nlacks: " << part;
-    }
-  }
-
-  std::string folder_;
   std::atomic<bool> cancelled_{false};
 };
 

@@ -13,16 +13,15 @@
 
 #include <cmath>
 #include <cstdint>
-#include <fstream>
 #include <limits>
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "common/limits.h"
 #include "worker/data/safetensors_writer.h"
+#include "worker/data/testing/folder_fixture.h"
 
 namespace evograd {
 namespace {
@@ -41,37 +40,14 @@ constexpr char kHeader[] = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,
                            R"("b":{"dtype":"F32","shape":[2,1],"data_offsets":[8,16]}})";
 std::string Data() { return Floats({1, 2, 3, 4}); }
 
-class SafetensorsTest : public testing::Test {
+class SafetensorsTest : public FolderFixture {
  protected:
-  SafetensorsTest() {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = testing::TempDir() + "/safetensors_" + info->name();
-    mkdir(folder_.c_str(), 0700);
-  }
-
-  std::string Write(const std::string& name, const std::string& bytes) {
-    const std::string path = folder_ + "/" + name;
-    std::ofstream(path, std::ios::binary) << bytes;
-    return path;
-  }
-
   // Of `from` in the good header put `to`.
   absl::StatusOr<SafetensorsReader> OpenChanged(const std::string& from, const std::string& to) {
     const std::string header = absl::StrReplaceAll(kHeader, {{from, to}});
     EXPECT_NE(header, kHeader) << from;
     return SafetensorsReader::Open(Write("changed", File(header, Data())));
   }
-
-  void ExpectRefused(const absl::Status& status, absl::StatusCode code,
-                     std::vector<std::string> parts) {
-    EXPECT_EQ(status.code(), code) << status;
-    parts.push_back(folder_);
-    for (const std::string& part : parts) {
-      EXPECT_TRUE(absl::StrContains(status.message(), part)) << status << "\nlacks: " << part;
-    }
-  }
-
-  std::string folder_;
 };
 
 TEST_F(SafetensorsTest, ReadsWhatItIsGiven) {

@@ -18,11 +18,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "algo/seed.h"
 #include "spec/resolve.h"
 #include "worker/data/image_loader.h"
+#include "worker/data/testing/folder_fixture.h"
 #include "worker/models/classifier_head.h"
 #include "worker/models/initialisation.h"
 #include "worker/models/relation_net.h"
@@ -36,11 +36,9 @@ namespace {
 constexpr int kExtent = 20;
 constexpr uint64_t kSeed = 9;
 
-class LftTest : public testing::Test {
+class LftTest : public FolderFixture {
  protected:
   LftTest() {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = absl::StrCat(testing::TempDir(), "/", info->name());
     // Red, green and blue.
     WritePictureDomains(folder_, {{"r"}, {"g"}, {"b"}});
   }
@@ -77,15 +75,7 @@ class LftTest : public testing::Test {
 
   void ExpectRefused(const v1::JobSpec& spec, absl::StatusCode code,
                      const std::vector<std::string>& parts) {
-    Expect(MakeLft(spec, "cpu", cancelled_).status(), code, parts);
-  }
-
-  void Expect(const absl::Status& status, absl::StatusCode code,
-              const std::vector<std::string>& parts) {
-    EXPECT_EQ(status.code(), code) << status;
-    for (const std::string& part : parts) {
-      EXPECT_TRUE(absl::StrContains(status.message(), part)) << status << "\nlacks: " << part;
-    }
+    ExpectStatus(MakeLft(spec, "cpu", cancelled_).status(), code, parts);
   }
 
   double MemberLoss(const Batch& batch, const at::Tensor& lambda, uint64_t noise = 1) {
@@ -101,7 +91,6 @@ class LftTest : public testing::Test {
     return *members;
   }
 
-  std::string folder_;
   std::atomic<bool> cancelled_{false};
   std::unique_ptr<Problem> problem_;
   at::Tensor parameters_;
@@ -412,10 +401,10 @@ TEST_F(LftTest, PicturesThatCannotBeReadEndTheStepThatNeedsThem) {
   EXPECT_TRUE(problem_->TrainBatch(0).ok());
   damage("\xff\xd8\xff\xe0 not much of a JPEG");
   Make(Spec(fixed, "estimator { kind: NONE }"));
-  Expect(problem_->TrainBatch(0).status(), absl::StatusCode::kDataLoss, {"g/base_"});
+  ExpectStatus(problem_->TrainBatch(0).status(), absl::StatusCode::kDataLoss, {"g/base_"});
   damage("");
   Make(Spec(fixed, "estimator { kind: NONE }"));
-  Expect(problem_->TrainBatch(0).status(), absl::StatusCode::kNotFound, {"g/base_"});
+  ExpectStatus(problem_->TrainBatch(0).status(), absl::StatusCode::kNotFound, {"g/base_"});
 }
 
 }  // namespace

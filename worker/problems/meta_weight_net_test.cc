@@ -7,13 +7,11 @@
 #include <ATen/ATen.h>
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <set>
@@ -23,6 +21,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "spec/resolve.h"
+#include "worker/data/testing/folder_fixture.h"
+#include "worker/data/testing/idx_bytes.h"
 #include "worker/models/cifar_resnet.h"
 #include "worker/models/lenet.h"
 #include "worker/models/weighting_net.h"
@@ -48,40 +48,21 @@ std::string Picture(int label, int number, int channels, int extent) {
   return pixels;
 }
 
-std::string BigEndian(std::initializer_list<uint32_t> numbers) {
-  std::string bytes;
-  for (const uint32_t number : numbers) {
-    for (int shift = 24; shift >= 0; shift -= 8) {
-      bytes.push_back(static_cast<char>(number >> shift));
-    }
-  }
-  return bytes;
-}
-
-class MetaWeightNetTest : public testing::Test {
+class MetaWeightNetTest : public FolderFixture {
  protected:
-  MetaWeightNetTest() {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    at::set_num_threads(1);
-    folder_ = absl::StrCat(testing::TempDir(), "/", info->name());
-    mkdir(folder_.c_str(), 0700);
-  }
-
-  void Write(const std::string& name, const std::string& bytes) {
-    std::ofstream(folder_ + "/" + name, std::ios::binary) << bytes;
-  }
+  MetaWeightNetTest() { at::set_num_threads(1); }
 
   // `each` pictures of each of `classes` classes, in turn.
   void WriteIdx(const std::string& prefix, int classes, int each, uint32_t extent) {
     const uint32_t count = classes * each;
-    std::string images = BigEndian({2051, count, extent, extent});
-    std::string labels = BigEndian({2049, count});
+    std::string pixels;
+    std::string labels;
     for (int i = 0; i < classes * each; ++i) {
-      images += Picture(i % classes, i, 1, extent);
+      pixels += Picture(i % classes, i, 1, extent);
       labels.push_back(static_cast<char>(i % classes));
     }
-    Write(prefix + "-images-idx3-ubyte", images);
-    Write(prefix + "-labels-idx1-ubyte", labels);
+    Write(prefix + "-images-idx3-ubyte", IdxImages(count, extent, extent, pixels));
+    Write(prefix + "-labels-idx1-ubyte", IdxLabels(labels));
   }
   void WriteCifar10(int each) {
     for (int batch = 1; batch <= 6; ++batch) {
@@ -129,20 +110,14 @@ class MetaWeightNetTest : public testing::Test {
   }
 
   void ExpectRefused(const v1::JobSpec& spec, absl::StatusCode code,
-                     std::vector<std::string> parts) {
-    const absl::Status status = MakeMetaWeightNet(spec, "cpu", cancelled_).status();
-    EXPECT_EQ(status.code(), code) << status;
-    parts.push_back(folder_);
-    for (const std::string& part : parts) {
-      EXPECT_TRUE(absl::StrContains(status.message(), part)) << status << "\nlacks: " << part;
-    }
+                     const std::vector<std::string>& parts) {
+    FolderFixture::ExpectRefused(MakeMetaWeightNet(spec, "cpu", cancelled_), code, parts);
   }
 
   at::Tensor Lambda(Problem& problem, at::ScalarType type = at::kDouble) {
     return at::tensor(problem.initial_hyperparameters(), at::kDouble).to(type);
   }
 
-  std::string folder_;
   std::atomic<bool> cancelled_{false};
   at::Tensor parameters_;
   at::Tensor buffers_;

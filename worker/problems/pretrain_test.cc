@@ -22,6 +22,7 @@
 #include "worker/data/image_list.h"
 #include "worker/data/image_loader.h"
 #include "worker/data/safetensors_writer.h"
+#include "worker/data/testing/folder_fixture.h"
 #include "worker/models/classifier_head.h"
 #include "worker/models/initialisation.h"
 #include "worker/problems/job_backbone.h"
@@ -33,13 +34,9 @@ namespace {
 constexpr int kExtent = 20;
 constexpr uint64_t kSeed = 9;
 
-class PretrainTest : public testing::Test {
+class PretrainTest : public FolderFixture {
  protected:
-  PretrainTest() {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = absl::StrCat(testing::TempDir(), "/", info->name());
-    WritePictureDomains(folder_, {{"r", 3, 5}, {"g", 2, 5}, {"one", 1, 5}});
-  }
+  PretrainTest() { WritePictureDomains(folder_, {{"r", 3, 5}, {"g", 2, 5}, {"one", 1, 5}}); }
 
   v1::JobSpec Spec(const std::string& domains, const std::string& problem = "") {
     v1::JobSpec spec;
@@ -65,7 +62,6 @@ class PretrainTest : public testing::Test {
     ASSERT_TRUE(problem_->Initialise(kSeed).ok());
   }
 
-  std::string folder_;
   std::atomic<bool> cancelled_{false};
   std::unique_ptr<Problem> problem_;
   at::Tensor parameters_;

@@ -7,21 +7,20 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
+#include "absl/status/status.h"
 #include "worker/data/idx.h"
 #include "worker/data/rotate.h"
+#include "worker/data/testing/folder_fixture.h"
+#include "worker/data/testing/idx_bytes.h"
 #include "worker/models/lenet.h"
 #include "worker/models/rotation.h"
 #include "worker/problems/problem.h"
@@ -36,23 +35,6 @@ struct Set {
   std::vector<uint8_t> pixels;
   std::vector<uint8_t> labels;
 };
-
-void WriteBytes(const std::string& path, const std::vector<uint32_t>& header,
-                const std::vector<uint8_t>& bytes) {
-  std::ofstream file(path, std::ios::binary);
-  for (const uint32_t number : header) {
-    for (int shift = 24; shift >= 0; shift -= 8) file.put(static_cast<char>(number >> shift));
-  }
-  file.write(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-}
-
-void WriteSet(const std::string& folder, const std::string& prefix, const Set& set,
-              uint32_t extent = 28) {
-  const uint32_t count = set.labels.size();
-  WriteBytes(folder + "/" + prefix + "-images-idx3-ubyte", {2051, count, extent, extent},
-             set.pixels);
-  WriteBytes(folder + "/" + prefix + "-labels-idx1-ubyte", {2049, count}, set.labels);
-}
 
 // Real pictures, `each` of every class, class by class.
 Set Examples(int each) {
@@ -93,20 +75,15 @@ Set Reversed(const Set& set) {
   return reversed;
 }
 
-class RotationTest : public testing::TestWithParam<v1::DataType> {
+class RotationTest : public FolderFixture, public testing::WithParamInterface<v1::DataType> {
  protected:
   // 10 training pictures, 10 that nobody uses, the training pictures in another order; 30 for
   // tests.
   RotationTest() {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    std::string name = absl::StrCat(testing::TempDir(), "/", info->name());
-    std::replace(name.begin() + testing::TempDir().size() + 1, name.end(), '/', '_');
-    folder_ = name;
-    mkdir(folder_.c_str(), 0700);
     Set unused = Examples(1);
     std::fill(unused.pixels.begin(), unused.pixels.end(), 77);
-    WriteSet(folder_, "train", Joined(Joined(Examples(1), unused), Reversed(Examples(1))));
-    WriteSet(folder_, "t10k", Examples(3));
+    WriteSet("train", Joined(Joined(Examples(1), unused), Reversed(Examples(1))));
+    WriteSet("t10k", Examples(3));
     v1::Rotation* rotation = spec_.mutable_problem()->mutable_rotation();
     rotation->set_data_dir(folder_);
     rotation->set_angle_degrees(30);
@@ -116,6 +93,14 @@ class RotationTest : public testing::TestWithParam<v1::DataType> {
     rotation->set_validation_batch_size(10);
     spec_.set_seed(5);
     spec_.set_data_type(GetParam());
+  }
+
+  void WriteSet(const std::string& prefix, const Set& set, uint32_t extent = 28) {
+    Write(prefix + "-images-idx3-ubyte",
+          IdxImages(set.labels.size(), extent, extent,
+                    std::string(set.pixels.begin(), set.pixels.end())));
+    Write(prefix + "-labels-idx1-ubyte",
+          IdxLabels(std::string(set.labels.begin(), set.labels.end())));
   }
 
   v1::Rotation* rotation() { return spec_.mutable_problem()->mutable_rotation(); }
@@ -135,11 +120,7 @@ class RotationTest : public testing::TestWithParam<v1::DataType> {
   }
 
   void ExpectRefused(absl::StatusCode code, const std::vector<std::string>& parts) {
-    const absl::Status status = MakeRotation(spec_, "cpu", cancelled_).status();
-    EXPECT_EQ(status.code(), code) << status;
-    for (const std::string& part : parts) {
-      EXPECT_TRUE(absl::StrContains(status.message(), part)) << status << "\nlacks: " << part;
-    }
+    FolderFixture::ExpectRefused(MakeRotation(spec_, "cpu", cancelled_), code, parts);
   }
 
   // The training pictures' pixels in [0, 1] as a tensor, turned by RotateNearest.
@@ -156,7 +137,6 @@ class RotationTest : public testing::TestWithParam<v1::DataType> {
     return net_.Forward((images - train.mean()) / train.std(/*unbiased=*/false));
   }
 
-  std::string folder_;
   v1::JobSpec spec_;
   std::atomic<bool> cancelled_{false};
   std::unique_ptr<Problem> problem_;
@@ -269,29 +249,29 @@ TEST_P(RotationTest, DataThatDoesNotFitIsRefused) {
   EXPECT_TRUE(MakeRotation(spec_, "cpu", cancelled_).ok());
   rotation()->set_train_examples(21);
   ExpectRefused(absl::StatusCode::kInvalidArgument,
-                {"train_examples 21", "validation_examples 10", "30 images", folder_});
+                {"train_examples 21", "validation_examples 10", "30 images"});
   rotation()->set_train_examples(10);
   rotation()->set_test_examples(30);
   EXPECT_TRUE(MakeRotation(spec_, "cpu", cancelled_).ok());
   rotation()->set_test_examples(31);
-  ExpectRefused(absl::StatusCode::kInvalidArgument, {"test_examples: 31", "30 images", folder_});
+  ExpectRefused(absl::StatusCode::kInvalidArgument, {"test_examples: 31", "30 images"});
   rotation()->set_test_examples(0);
 
   Set grey = Examples(3);
   std::fill(grey.pixels.begin(), grey.pixels.end(), 40);
-  WriteSet(folder_, "train", grey);
-  ExpectRefused(absl::StatusCode::kInvalidArgument, {"all pixels", folder_});
+  WriteSet("train", grey);
+  ExpectRefused(absl::StatusCode::kInvalidArgument, {"all pixels"});
   Set small = Examples(3);
   small.pixels.resize(30 * 27 * 27);
-  WriteSet(folder_, "train", small, 27);
-  ExpectRefused(absl::StatusCode::kInvalidArgument, {"27 x 27", "28 x 28", folder_});
-  WriteSet(folder_, "train", Examples(3));
+  WriteSet("train", small, 27);
+  ExpectRefused(absl::StatusCode::kInvalidArgument, {"27 x 27", "28 x 28"});
+  WriteSet("train", Examples(3));
   EXPECT_TRUE(MakeRotation(spec_, "cpu", cancelled_).ok());
 }
 
 TEST_P(RotationTest, MissingDataDevicesAndCancellationAreNamed) {
   cancelled_ = true;
-  ExpectRefused(absl::StatusCode::kCancelled, {folder_});
+  ExpectRefused(absl::StatusCode::kCancelled, {});
   cancelled_ = false;
   EXPECT_TRUE(MakeRotation(spec_, "cpu", cancelled_).ok());
   EXPECT_EQ(MakeRotation(spec_, "toaster", cancelled_).status().code(),
