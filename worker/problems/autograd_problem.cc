@@ -49,6 +49,28 @@ at::Tensor GradientToLambda(const at::Tensor& loss, const at::Tensor& lambda) {
   return gradient.defined() ? gradient : at::zeros_like(lambda);
 }
 
+// Gradients to theta that depend on anything further, each with its slice of a direction.
+struct SeededGradients {
+  std::vector<at::Tensor> outputs;
+  std::vector<at::Tensor> seeds;
+};
+
+// The loss's graph stays for another derivative.
+SeededGradients GradientsAlong(const at::Tensor& direction, const at::Tensor& loss,
+                               const std::vector<at::Tensor>& parameters,
+                               const ParameterLayout& layout) {
+  const std::vector<at::Tensor> gradients =
+      torch::autograd::grad({loss}, parameters, {}, /*retain_graph=*/true, /*create_graph=*/true,
+                            /*allow_unused=*/true);
+  SeededGradients along;
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    if (!gradients[i].defined() || !gradients[i].requires_grad()) continue;
+    along.outputs.push_back(gradients[i]);
+    along.seeds.push_back(View(direction, layout.slots()[i]));
+  }
+  return along;
+}
+
 // Some elements of a flat tensor, spread over it: enough to tell two members apart at no cost.
 at::Tensor Sample(const at::Tensor& flat) {
   constexpr int64_t kSamples = 256;
@@ -214,21 +236,13 @@ absl::StatusOr<at::Tensor> AutogradProblem::CrossGradient(const Batch& batch,
     const at::Tensor leaf = Leaf(lambda);
     const at::Tensor loss = TrainLoss(batch, leaf);
     EVOGRAD_RETURN_IF_ERROR(Finite(loss, "training").status());
-    const std::vector<at::Tensor> gradients =
-        torch::autograd::grad({loss}, parameter_tensors_, {}, /*retain_graph=*/true,
-                              /*create_graph=*/true, /*allow_unused=*/true);
-    // The gradients' graph ends at lambda, seeded with the direction's slices.
-    std::vector<at::Tensor> outputs;
-    std::vector<at::Tensor> seeds;
-    for (size_t i = 0; i < gradients.size(); ++i) {
-      if (!gradients[i].defined() || !gradients[i].requires_grad()) continue;
-      outputs.push_back(gradients[i]);
-      seeds.push_back(View(direction, parameters_.slots()[i]));
-    }
+    const SeededGradients gradients =
+        GradientsAlong(direction, loss, parameter_tensors_, parameters_);
     at::Tensor cross;
-    if (!outputs.empty()) {
-      cross = torch::autograd::grad(outputs, {leaf}, seeds, /*retain_graph=*/true,
-                                    /*create_graph=*/false, /*allow_unused=*/true)[0];
+    if (!gradients.outputs.empty()) {
+      cross = torch::autograd::grad(gradients.outputs, {leaf}, gradients.seeds,
+                                    /*retain_graph=*/true, /*create_graph=*/false,
+                                    /*allow_unused=*/true)[0];
     }
     if (cross.defined()) return cross;
     // Nothing of the gradient depends on lambda: does the loss?
@@ -248,22 +262,15 @@ absl::Status AutogradProblem::HessianVector(const Batch& batch, const at::Tensor
     RequireParameterGradients(true);
     const at::Tensor loss = TrainLoss(batch, lambda.detach());
     EVOGRAD_RETURN_IF_ERROR(Finite(loss, "training").status());
-    const std::vector<at::Tensor> gradients =
-        torch::autograd::grad({loss}, parameter_tensors_, {}, /*retain_graph=*/true,
-                              /*create_graph=*/true, /*allow_unused=*/true);
-    std::vector<at::Tensor> outputs;
-    std::vector<at::Tensor> seeds;
-    for (size_t i = 0; i < gradients.size(); ++i) {
-      if (!gradients[i].defined() || !gradients[i].requires_grad()) continue;
-      outputs.push_back(gradients[i]);
-      seeds.push_back(View(direction, parameters_.slots()[i]));
-    }
+    const SeededGradients gradients =
+        GradientsAlong(direction, loss, parameter_tensors_, parameters_);
     product.zero_();
     // A loss that is linear in theta.
-    if (outputs.empty()) return absl::OkStatus();
+    if (gradients.outputs.empty()) return absl::OkStatus();
     const std::vector<at::Tensor> products =
-        torch::autograd::grad(outputs, parameter_tensors_, seeds, /*retain_graph=*/false,
-                              /*create_graph=*/false, /*allow_unused=*/true);
+        torch::autograd::grad(gradients.outputs, parameter_tensors_, gradients.seeds,
+                              /*retain_graph=*/false, /*create_graph=*/false,
+                              /*allow_unused=*/true);
     for (size_t i = 0; i < products.size(); ++i) {
       if (products[i].defined()) View(product, parameters_.slots()[i]).copy_(products[i]);
     }
