@@ -6,12 +6,10 @@
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/status_macros.h"
 #include "spec/resolve.h"
 #include "worker/engine/testing/engine_rig.h"
 #include "worker/engine/training_engine.h"
@@ -59,38 +57,15 @@ v1::JobSpec PretrainSpec(const std::string& more) {
                 more});
 }
 
-std::unique_ptr<TrainingEngine> MakeEngineOf(const v1::JobSpec& spec) {
+Engines RunSteps(const v1::JobSpec& spec, int ranks, int steps) {
   static const CancelFlag never{false};
-  auto problem = MakeProblem(spec, "cpu", never);
-  EXPECT_TRUE(problem.ok()) << problem.status();
-  auto engine = TrainingEngine::Create(spec, "uid", EngineOptions(), *std::move(problem), never);
-  EXPECT_TRUE(engine.ok()) << engine.status();
-  return *std::move(engine);
-}
-
-// Engines are made before any of them runs: a network's constructor draws from LibTorch's default
-// generator.
-std::vector<std::unique_ptr<TrainingEngine>> RunSteps(const v1::JobSpec& spec, int ranks,
-                                                      int steps) {
-  std::vector<std::unique_ptr<TrainingEngine>> engines;
-  for (int rank = 0; rank < ranks; ++rank) engines.push_back(MakeEngineOf(spec));
-  const auto statuses =
-      RunGroup(InProcessGroup(ranks), [&](int rank, Communicator& communicator) -> absl::Status {
-        EVOGRAD_RETURN_IF_ERROR(engines[rank]->Initialise());
-        for (int step = 0; step < steps; ++step) {
-          EVOGRAD_RETURN_IF_ERROR(engines[rank]->RunStep(communicator));
-        }
-        return absl::OkStatus();
-      });
-  for (const absl::Status& status : statuses) EXPECT_TRUE(status.ok()) << status;
-  return engines;
+  return RunTogether(ranks, steps,
+                     [&] { return MakeEngineOver(MakeProblem(spec, "cpu", never), spec); });
 }
 
 void ExpectSameHashes(const v1::JobSpec& spec) {
-  const std::string alone = Digest(*RunSteps(spec, 1, 3)[0]);
-  for (const auto& engine : RunSteps(spec, 2, 3)) {
-    EXPECT_EQ(Digest(*engine), alone) << spec.ShortDebugString();
-  }
+  EXPECT_EQ(CommonDigest(RunSteps(spec, 2, 3)), CommonDigest(RunSteps(spec, 1, 3)))
+      << spec.ShortDebugString();
 }
 
 double MeanTrainLoss(const TrainingEngine& engine, int first, int count) {
@@ -115,8 +90,8 @@ TEST(LftEngineTest, OneAndTwoWorkersAgree) {
 
 TEST(LftEngineTest, RetainedAndRecomputedMembersAreTheSame) {
   const auto hash = [](const std::string& graph) {
-    return Digest(
-        *RunSteps(LftSpec(absl::StrCat("estimator { member_graph: ", graph, " }")), 1, 3)[0]);
+    return CommonDigest(
+        RunSteps(LftSpec(absl::StrCat("estimator { member_graph: ", graph, " }")), 1, 3));
   };
   EXPECT_EQ(hash("RETAIN"), hash("RECOMPUTE"));
 }

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "spec/resolve.h"
+#include "worker/data/testing/idx_bytes.h"
 #include "worker/engine/testing/engine_rig.h"
 #include "worker/engine/training_engine.h"
 
@@ -24,14 +25,6 @@ constexpr int kClasses = 4;
 constexpr int kExtent = 8;
 
 void WritePictures(const std::string& prefix, uint32_t count) {
-  const auto write = [&](const std::string& name, std::initializer_list<uint32_t> header,
-                         const std::string& bytes) {
-    std::ofstream file(testing::TempDir() + "/" + prefix + name, std::ios::binary);
-    for (const uint32_t number : header) {
-      for (int shift = 24; shift >= 0; shift -= 8) file.put(static_cast<char>(number >> shift));
-    }
-    file << bytes;
-  };
   std::string pixels, labels;
   uint32_t state = count;
   for (uint32_t i = 0; i < count * kExtent * kExtent; ++i) {
@@ -39,8 +32,10 @@ void WritePictures(const std::string& prefix, uint32_t count) {
     pixels.push_back(static_cast<char>(state >> 24));
   }
   for (uint32_t i = 0; i < count; ++i) labels.push_back(static_cast<char>(i % kClasses));
-  write("-images-idx3-ubyte", {2051, count, kExtent, kExtent}, pixels);
-  write("-labels-idx1-ubyte", {2049, count}, labels);
+  const std::string path = testing::TempDir() + "/" + prefix;
+  std::ofstream(path + "-images-idx3-ubyte", std::ios::binary)
+      << IdxImages(count, kExtent, kExtent, pixels);
+  std::ofstream(path + "-labels-idx1-ubyte", std::ios::binary) << IdxLabels(labels);
 }
 
 std::unique_ptr<TrainingEngine> MakeEngine(const std::string& text) {
@@ -56,30 +51,11 @@ std::unique_ptr<TrainingEngine> MakeEngine(const std::string& text) {
   EVOGRAD_CHECK(google::protobuf::TextFormat::MergeFromString(job, &spec), job.c_str());
   const std::vector<FieldViolation> violations = Resolve(&spec);
   EVOGRAD_CHECK(violations.empty(), violations[0].description.c_str());
-  auto problem = MakeMetaWeightNet(spec, "cpu", never);
-  EVOGRAD_CHECK(problem.ok(), problem.status().ToString().c_str());
-  auto engine = TrainingEngine::Create(spec, "uid", EngineOptions(), *std::move(problem), never);
-  EVOGRAD_CHECK(engine.ok(), engine.status().ToString().c_str());
-  return *std::move(engine);
+  return MakeEngineOver(MakeMetaWeightNet(spec, "cpu", never), spec);
 }
 
-// The digest that all of a group's ranks have after some steps.
 std::string RunAndDigest(const std::string& text, int ranks, int steps) {
-  std::vector<std::unique_ptr<TrainingEngine>> engines;
-  for (int rank = 0; rank < ranks; ++rank) engines.push_back(MakeEngine(text));
-  const auto statuses =
-      RunGroup(InProcessGroup(ranks), [&](int rank, Communicator& communicator) -> absl::Status {
-        EVOGRAD_RETURN_IF_ERROR(engines[rank]->Initialise());
-        for (int step = 0; step < steps; ++step) {
-          EVOGRAD_RETURN_IF_ERROR(engines[rank]->RunStep(communicator));
-        }
-        return absl::OkStatus();
-      });
-  for (int rank = 0; rank < ranks; ++rank) {
-    EXPECT_TRUE(statuses[rank].ok()) << statuses[rank];
-    EXPECT_EQ(Digest(*engines[rank]), Digest(*engines[0])) << "rank " << rank;
-  }
-  return Digest(*engines[0]);
+  return CommonDigest(RunTogether(ranks, steps, [&] { return MakeEngine(text); }));
 }
 
 TEST(MetaWeightNetEngineTest, OneAndTwoWorkersGiveTheSameBits) {

@@ -30,16 +30,22 @@ v1::JobSpec RigSpec(const std::string& text) {
   return spec;
 }
 
+std::unique_ptr<TrainingEngine> MakeEngineOver(absl::StatusOr<std::unique_ptr<Problem>> problem,
+                                               const v1::JobSpec& spec,
+                                               const std::string& job_uid) {
+  static const CancelFlag never{false};
+  EVOGRAD_CHECK(problem.ok(), problem.status().ToString().c_str());
+  auto engine = TrainingEngine::Create(spec, job_uid, EngineOptions(), *std::move(problem), never);
+  EVOGRAD_CHECK(engine.ok(), engine.status().ToString().c_str());
+  return *std::move(engine);
+}
+
 std::unique_ptr<TrainingEngine> MakeRigEngine(const v1::JobSpec& spec,
                                               const ConvProblemOptions& problem,
                                               const std::string& job_uid) {
-  static const CancelFlag never{false};
   ConvProblemOptions options = problem;
   options.float64 = spec.data_type() == v1::FLOAT64;
-  auto engine =
-      TrainingEngine::Create(spec, job_uid, EngineOptions(), MakeConvProblem(options), never);
-  EVOGRAD_CHECK(engine.ok(), engine.status().ToString().c_str());
-  return *std::move(engine);
+  return MakeEngineOver(MakeConvProblem(options), spec, job_uid);
 }
 
 std::string Digest(const TrainingEngine& engine) {
@@ -73,26 +79,35 @@ std::vector<std::unique_ptr<Communicator>> InProcessGroup(int size) {
   return group;
 }
 
-std::string RunAndDigest(const v1::JobSpec& spec, int ranks, int steps,
-                         const ConvProblemOptions& problem) {
-  std::vector<std::string> digests(ranks);
-  std::vector<std::unique_ptr<TrainingEngine>> engines;
-  for (int rank = 0; rank < ranks; ++rank) engines.push_back(MakeRigEngine(spec, problem));
+Engines RunTogether(int ranks, int steps,
+                    const std::function<std::unique_ptr<TrainingEngine>()>& make) {
+  Engines engines;
+  for (int rank = 0; rank < ranks; ++rank) engines.push_back(make());
   const auto statuses =
       RunGroup(InProcessGroup(ranks), [&](int rank, Communicator& communicator) -> absl::Status {
-        const std::unique_ptr<TrainingEngine>& engine = engines[rank];
-        EVOGRAD_RETURN_IF_ERROR(engine->Initialise());
+        EVOGRAD_RETURN_IF_ERROR(engines[rank]->Initialise());
         for (int step = 0; step < steps; ++step) {
-          EVOGRAD_RETURN_IF_ERROR(engine->RunStep(communicator));
+          EVOGRAD_RETURN_IF_ERROR(engines[rank]->RunStep(communicator));
         }
-        digests[rank] = Digest(*engine);
         return absl::OkStatus();
       });
   for (int rank = 0; rank < ranks; ++rank) {
     EXPECT_TRUE(statuses[rank].ok()) << "rank " << rank << ": " << statuses[rank];
-    EXPECT_EQ(digests[rank], digests[0]) << "rank " << rank << " of " << ranks;
   }
-  return digests[0];
+  return engines;
+}
+
+std::string CommonDigest(const Engines& engines) {
+  const std::string first = Digest(*engines[0]);
+  for (size_t rank = 1; rank < engines.size(); ++rank) {
+    EXPECT_EQ(Digest(*engines[rank]), first) << "rank " << rank << " of " << engines.size();
+  }
+  return first;
+}
+
+std::string RunAndDigest(const v1::JobSpec& spec, int ranks, int steps,
+                         const ConvProblemOptions& problem) {
+  return CommonDigest(RunTogether(ranks, steps, [&] { return MakeRigEngine(spec, problem); }));
 }
 
 }  // namespace evograd
