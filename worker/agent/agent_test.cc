@@ -9,20 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "worker/agent/testing/fake_coordinator.h"
 #include "worker/agent/testing/test_worker.h"
+#include "worker/core/testing/coordinator_messages.h"
 
 namespace evograd::agent {
 namespace {
-
-struct StartOptions {
-  int rank = 0;
-  int size = 1;
-  bool donor_holds_state = false;
-  std::string checkpoint;
-  int64_t committed = 0;
-  int64_t steps = 1000;
-  int depth = 1;
-  int64_t interval = 0;
-};
 
 class AgentTest : public testing::Test {
  protected:
@@ -34,42 +24,19 @@ class AgentTest : public testing::Test {
   }
 
   void Start(const std::string& worker, int64_t generation, const StartOptions& options = {}) {
-    v1::CoordinatorMessage message;
-    v1::StartGeneration* start = message.mutable_start_generation();
-    start->set_job("jobs/a");
-    start->set_job_uid("uid-a");
-    start->set_generation(generation);
-    start->set_rank(options.rank);
-    start->set_size(options.size);
-    start->set_donor_holds_state(options.donor_holds_state);
-    start->set_checkpoint(options.checkpoint);
-    start->set_committed_steps(options.committed);
-    start->mutable_spec()->set_steps(options.steps);
-    start->mutable_spec()->set_pipeline_depth(options.depth);
-    start->mutable_spec()->set_checkpoint_interval_steps(options.interval);
-    start->mutable_spec()->set_collective_timeout_seconds(60);
-    coordinator_.Say(worker, message);
+    coordinator_.Say(worker, StartMessage(generation, options));
   }
 
   void End(const std::string& worker, int64_t generation) {
-    v1::CoordinatorMessage message;
-    message.mutable_end_generation()->set_job("jobs/a");
-    message.mutable_end_generation()->set_generation(generation);
-    coordinator_.Say(worker, message);
+    coordinator_.Say(worker, EndMessage(generation));
   }
 
   void Ack(const std::string& worker, int64_t generation, int64_t committed) {
-    v1::CoordinatorMessage message;
-    message.mutable_acknowledge()->set_job("jobs/a");
-    message.mutable_acknowledge()->set_generation(generation);
-    message.mutable_acknowledge()->set_committed_steps(committed);
-    coordinator_.Say(worker, message);
+    coordinator_.Say(worker, AcknowledgeMessage(generation, committed));
   }
 
   void Release(const std::string& worker) {
-    v1::CoordinatorMessage message;
-    message.mutable_release_job()->set_job("jobs/a");
-    coordinator_.Say(worker, message);
+    coordinator_.Say(worker, ReleaseMessage());
     EXPECT_EQ(coordinator_.Hear(worker).released().job(), "jobs/a");
   }
 

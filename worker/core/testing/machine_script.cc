@@ -97,42 +97,18 @@ std::string MachineScript::Connect() {
 }
 
 std::string MachineScript::Start(int64_t generation, const StartOptions& options) {
-  v1::CoordinatorMessage message;
-  v1::StartGeneration* start = message.mutable_start_generation();
-  start->set_job(options.job);
-  start->set_job_uid(options.uid);
-  start->set_generation(generation);
-  start->set_rank(options.rank);
-  start->set_size(options.size);
-  start->set_donor_holds_state(options.donor_holds_state);
-  start->set_checkpoint(options.checkpoint);
-  start->set_committed_steps(options.committed);
-  start->mutable_spec()->set_steps(options.steps);
-  start->mutable_spec()->set_pipeline_depth(options.depth);
-  start->mutable_spec()->set_checkpoint_interval_steps(options.interval);
-  return Do(message);
+  return Do(StartMessage(generation, options));
 }
 
 std::string MachineScript::End(int64_t generation, const std::string& job) {
-  v1::CoordinatorMessage message;
-  message.mutable_end_generation()->set_job(job);
-  message.mutable_end_generation()->set_generation(generation);
-  return Do(message);
+  return Do(EndMessage(generation, job));
 }
 
 std::string MachineScript::Ack(int64_t generation, int64_t committed, const std::string& job) {
-  v1::CoordinatorMessage message;
-  message.mutable_acknowledge()->set_job(job);
-  message.mutable_acknowledge()->set_generation(generation);
-  message.mutable_acknowledge()->set_committed_steps(committed);
-  return Do(message);
+  return Do(AcknowledgeMessage(generation, committed, job));
 }
 
-std::string MachineScript::Release(const std::string& job) {
-  v1::CoordinatorMessage message;
-  message.mutable_release_job()->set_job(job);
-  return Do(message);
-}
+std::string MachineScript::Release(const std::string& job) { return Do(ReleaseMessage(job)); }
 
 std::string MachineScript::Empty(absl::Status status) {
   EngineOutcome outcome;

@@ -13,21 +13,9 @@
 #include <vector>
 
 #include "worker/core/agent_machine.h"
+#include "worker/core/testing/coordinator_messages.h"
 
 namespace evograd::agent {
-
-struct StartOptions {
-  std::string job = "jobs/a";
-  std::string uid = "uid-a";
-  int rank = 0;
-  int size = 1;
-  bool donor_holds_state = false;
-  std::string checkpoint;
-  int64_t committed = 0;
-  int64_t steps = 100;
-  int depth = 1;
-  int64_t interval = 0;
-};
 
 class MachineScript : public testing::Test {
  protected:
