@@ -5,9 +5,9 @@
 // added and ReLU taken; where its shape changes, the input is subsampled and padded with channels
 // of zero (option A: no parameters), equally many before and after.
 //
-//   auto net = std::make_shared<CifarResNet>(CifarResNetOptions{});  // ResNet-32: 464,154
-//   parameters at::Tensor logits = net->Forward(images);                        // [N, 3, 32, 32]
-//   -> [N, 10]
+//   CifarResNetOptions options;                            // ResNet-32: 464,154 parameters
+//   auto net = std::make_shared<CifarResNet>(options);
+//   at::Tensor logits = net->Forward(images);              // [N, 3, 32, 32] -> [N, 10]
 //
 // Threads: one at a time. Errors: LibTorch's exceptions.
 #ifndef EVOGRAD_WORKER_MODELS_CIFAR_RESNET_H_
