@@ -5,10 +5,15 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -22,11 +27,11 @@
 namespace evograd {
 namespace {
 
-[[noreturn]] void Usage(const char* program, int default_steps) {
+[[noreturn]] void Usage(const char* program, const BenchArguments& defaults) {
   std::fprintf(stderr,
                "usage: %s --job=FILE [--override='problem { … }'] [--plain='problem { … }'] "
-               "[--device=cpu|cuda:0] [--steps=%d]\n",
-               program, default_steps);
+               "[--device=cpu|cuda:0] [--cases='NAME;…'] [--steps=%d] [--warm_up=%d]\n",
+               program, defaults.steps, defaults.warm_up);
   std::exit(2);
 }
 
@@ -39,9 +44,8 @@ absl::Status Resolved(v1::JobSpec* spec) {
 
 }  // namespace
 
-BenchArguments ParseBenchArguments(int argc, char** argv, int default_steps) {
-  BenchArguments arguments;
-  arguments.steps = default_steps;
+BenchArguments ParseBenchArguments(int argc, char** argv, BenchArguments defaults) {
+  BenchArguments arguments = defaults;
   for (int i = 1; i < argc; ++i) {
     absl::string_view argument = argv[i];
     if (absl::ConsumePrefix(&argument, "--job=")) {
@@ -52,18 +56,41 @@ BenchArguments ParseBenchArguments(int argc, char** argv, int default_steps) {
       arguments.plain = std::string(argument);
     } else if (absl::ConsumePrefix(&argument, "--device=")) {
       arguments.device = std::string(argument);
+    } else if (absl::ConsumePrefix(&argument, "--cases=")) {
+      arguments.cases = std::string(argument);
+    } else if (absl::ConsumePrefix(&argument, "--warm_up=")) {
+      if (!absl::SimpleAtoi(argument, &arguments.warm_up) || arguments.warm_up < 0) {
+        Usage(argv[0], defaults);
+      }
     } else if (!absl::ConsumePrefix(&argument, "--steps=") ||
                !absl::SimpleAtoi(argument, &arguments.steps) || arguments.steps < 1) {
-      Usage(argv[0], default_steps);
+      Usage(argv[0], defaults);
     }
   }
-  if (arguments.job.empty()) Usage(argv[0], default_steps);
+  if (arguments.job.empty()) Usage(argv[0], defaults);
   // `bazel run` starts programs elsewhere.
   const char* const folder = std::getenv("BUILD_WORKING_DIRECTORY");
   if (folder != nullptr && arguments.job[0] != '/') {
     arguments.job = absl::StrCat(folder, "/", arguments.job);
   }
   return arguments;
+}
+
+absl::StatusOr<std::vector<EstimatorCase>> ChosenCases(const BenchArguments& arguments,
+                                                       absl::Span<const EstimatorCase> all,
+                                                       size_t always) {
+  if (arguments.cases.empty()) return std::vector<EstimatorCase>(all.begin(), all.end());
+  std::set<std::string> wanted = absl::StrSplit(arguments.cases, ';', absl::SkipEmpty());
+  std::vector<EstimatorCase> chosen;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (wanted.erase(all[i].name) > 0 || i < always) chosen.push_back(all[i]);
+  }
+  if (wanted.empty()) return chosen;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--cases: there is no \"", *wanted.begin(), "\"; there are ",
+      absl::StrJoin(all, "; ", [](std::string* out, const EstimatorCase& estimator) {
+        *out += estimator.name;
+      })));
 }
 
 absl::StatusOr<v1::JobSpec> ReadBenchJob(const BenchArguments& arguments) {

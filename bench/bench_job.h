@@ -3,12 +3,13 @@
 #ifndef EVOGRAD_BENCH_BENCH_JOB_H_
 #define EVOGRAD_BENCH_BENCH_JOB_H_
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "proto/evograd/v1/job.pb.h"
 #include "worker/engine/training_engine.h"
 
@@ -26,11 +27,19 @@ struct BenchArguments {
   std::string override;  // a JobSpec as text, merged into the file's
   std::string plain;     // the same, for plain training alone
   std::string device = "cpu";
+  std::string cases;  // names with ';' between them; empty: all
   int steps = 0;
+  int warm_up = 0;  // steps before those, not measured
 };
 
-// Exits with a usage where the command line is wrong.
-BenchArguments ParseBenchArguments(int argc, char** argv, int default_steps);
+// Exits with a usage where the command line is wrong. `defaults` holds what is not given.
+BenchArguments ParseBenchArguments(int argc, char** argv, BenchArguments defaults);
+
+// Of `all` the first `always`, which the others are compared with, and those that are asked for.
+// INVALID_ARGUMENT: a name that is none of them.
+absl::StatusOr<std::vector<EstimatorCase>> ChosenCases(const BenchArguments& arguments,
+                                                       absl::Span<const EstimatorCase> all,
+                                                       size_t always);
 
 // The file's job with the override. INVALID_ARGUMENT says what is wrong.
 absl::StatusOr<v1::JobSpec> ReadBenchJob(const BenchArguments& arguments);

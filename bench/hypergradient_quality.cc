@@ -2,7 +2,8 @@
 // and what it costs:
 //
 //   hypergradient_quality --job=examples/meta-weight-net.yaml [--override='problem { … }']
-//                         [--device=cpu|cuda:0] [--steps=20]
+//                         [--device=cpu|cuda:0] [--cases='evograd K=2'] [--steps=20]
+//                         [--warm_up=0]
 //
 // The job is trained by T1T2, hyper step first. At each step every estimator starts from that same
 // state; its hypergradient is compared by cosine and by the ratio of sizes. All are calibrated, so
@@ -103,15 +104,22 @@ absl::StatusOr<Vector> HypergradientFrom(const std::string& state, Communicator*
 absl::Status Run(const BenchArguments& arguments) {
   EVOGRAD_ASSIGN_OR_RETURN(v1::JobSpec spec, ReadBenchJob(arguments));
   spec.set_step_order(v1::HYPER_FIRST);
+  EVOGRAD_ASSIGN_OR_RETURN(const std::vector<EstimatorCase> cases,
+                           ChosenCases(arguments, kCases, /*always=*/2));
   std::vector<Entry> entries;
-  for (const EstimatorCase& estimator : kCases) {
+  for (const EstimatorCase& estimator : cases) {
     EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<TrainingEngine> engine,
                              MakeBenchEngine(arguments, spec, estimator));
     entries.push_back({estimator.name, std::move(engine), {}, {}, {}, {}});
   }
   const auto alone = InProcessCommunicator::CreateGroup(1, absl::Seconds(1));
   Entry& exact = entries[0];
-  for (int step = 0; step < arguments.steps; ++step) {
+  for (int step = -arguments.warm_up; step < arguments.steps; ++step) {
+    if (step < 0) {
+      EVOGRAD_RETURN_IF_ERROR(exact.engine->RunStep(*alone[0]));
+      exact.engine->Forget(exact.engine->completed_steps());
+      continue;
+    }
     EVOGRAD_ASSIGN_OR_RETURN(const std::string state, exact.engine->Serialise());
     Vector truth;
     for (Entry& entry : entries) {
@@ -146,8 +154,9 @@ absl::Status Run(const BenchArguments& arguments) {
 }  // namespace evograd
 
 int main(int argc, char** argv) {
-  const absl::Status status =
-      evograd::Run(evograd::ParseBenchArguments(argc, argv, /*default_steps=*/20));
+  evograd::BenchArguments defaults;
+  defaults.steps = 20;
+  const absl::Status status = evograd::Run(evograd::ParseBenchArguments(argc, argv, defaults));
   if (!status.ok()) std::fprintf(stderr, "hypergradient_quality: %s\n", status.ToString().c_str());
   return status.ok() ? 0 : 1;
 }

@@ -1,7 +1,7 @@
 // Time and memory of one meta-step, as multiples of a plain training step of the same job:
 //
 //   meta_step --job=examples/rotation.yaml [--override='problem { … }'] [--device=cpu|cuda:0]
-//             [--steps=30]
+//             [--cases='evograd K=2;t1t2'] [--steps=30] [--warm_up=2]
 //
 // All estimators are stepped in turn, so that a machine's moods meet them alike; times are medians.
 // Memory is the peak of tensor memory that a step adds, above what the job holds between steps,
@@ -20,8 +20,6 @@
 
 namespace evograd {
 namespace {
-
-constexpr int kWarmUpSteps = 2;
 
 const EstimatorCase kCases[] = {
     {"vanilla", "kind: NONE"},
@@ -47,14 +45,16 @@ struct Entry {
 
 absl::Status Run(const BenchArguments& arguments) {
   EVOGRAD_ASSIGN_OR_RETURN(const v1::JobSpec spec, ReadBenchJob(arguments));
+  EVOGRAD_ASSIGN_OR_RETURN(const std::vector<EstimatorCase> cases,
+                           ChosenCases(arguments, kCases, /*always=*/1));
   std::vector<Entry> entries;
-  for (const EstimatorCase& estimator : kCases) {
+  for (const EstimatorCase& estimator : cases) {
     EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<TrainingEngine> engine,
                              MakeBenchEngine(arguments, spec, estimator));
     entries.push_back({estimator.name, std::move(engine), {}, 0});
   }
   const auto alone = InProcessCommunicator::CreateGroup(1, absl::Seconds(1));
-  for (int step = -kWarmUpSteps; step < arguments.steps; ++step) {
+  for (int step = -arguments.warm_up; step < arguments.steps; ++step) {
     for (Entry& entry : entries) {
       EVOGRAD_ASSIGN_OR_RETURN(const StepCost cost,
                                MeasureStep(entry.engine.get(), alone[0].get()));
@@ -81,8 +81,10 @@ absl::Status Run(const BenchArguments& arguments) {
 }  // namespace evograd
 
 int main(int argc, char** argv) {
-  const absl::Status status =
-      evograd::Run(evograd::ParseBenchArguments(argc, argv, /*default_steps=*/30));
+  evograd::BenchArguments defaults;
+  defaults.steps = 30;
+  defaults.warm_up = 2;
+  const absl::Status status = evograd::Run(evograd::ParseBenchArguments(argc, argv, defaults));
   if (!status.ok()) std::fprintf(stderr, "meta_step: %s\n", status.ToString().c_str());
   return status.ok() ? 0 : 1;
 }
