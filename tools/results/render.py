@@ -54,16 +54,23 @@ def by_seed(found, metric):
 
 
 def findings(app_name, app, case, found):
-    """What the first metric says, in words, so that nothing is left to the eye: each row against the first one and the pairs that
-    the manifest wants compared, on each side, and each row against its peer."""
+    """What the first metric says, in figures, so that nothing is left to the eye: each row against the first one and the pairs
+    that the manifest wants compared, on each side, and each row against its peer. Bold: the interval leaves 0 out."""
     metric, rows = app["metrics"][0], [row["name"] for row in app["rows"]]
     of = lambda row, side: by_seed(found.get((app_name, case["name"], row, side), {}), metric)
     pairs = [(row, rows[0]) for row in rows[1:]] + [tuple(pair) for pair in app.get("compare", [])]
+    compared = [[f"{a} − {b}"] + [difference(paired(of(a, side), of(b, side)), metric) for side in SIDES] for a, b in pairs]
+    compared = [cells for cells in compared if set(cells[1:]) != {"–"}]
+    unit = " in points" if metric["kind"] == "share" else ""
     lines = []
-    for side, whose in (("service", ""), ("peer", "PyTorch peer: ")):
-        lines += [verdict(whose + a, b, paired(of(a, side), of(b, side)), metric) for a, b in pairs]
-    lines += [verdict(f"{row} of the service", "the peer's", unpaired(of(row, "service"), of(row, "peer")), metric) for row in rows]
-    return [line for line in lines if line]
+    if compared:
+        lines += [f"| {metric['title']}{unit}, seed by seed | service | PyTorch peer |", "| --- | --- | --- |"]
+        lines += ["| " + " | ".join(cells) + " |" for cells in compared]
+    against = [(row, difference(unpaired(of(row, "service"), of(row, "peer")), metric)) for row in rows]
+    against = [f"{row} {shown}" for row, shown in against if shown != "–"]
+    if against:
+        lines += ["", f"Service − peer{unit}: {', '.join(against)}."]
+    return lines
 
 
 def paired(a, b):
@@ -81,13 +88,13 @@ def unpaired(a, b):
     return mean_a - mean_b, math.hypot(half_a, half_b)
 
 
-def verdict(name_a, name_b, difference, metric):
-    if difference is None:
-        return ""
-    mean, half = difference
-    says = "above" if mean > half else "below" if mean < -half else "not to be told apart from"
-    scale, unit = (100, " points") if metric["kind"] == "share" else (1, "")
-    return f"- {name_a} is {says} {name_b} in {metric['title']}: {scale * mean:+.1f} ± {scale * half:.1f}{unit}."
+def difference(found, metric):
+    if found is None:
+        return "–"
+    mean, half = found
+    scale, digits = (100, 1) if metric["kind"] == "share" else (1, 2)
+    text = f"{scale * mean:+.{digits}f} ± {scale * half:.{digits}f}"
+    return f"**{text}**" if abs(mean) > half else text
 
 
 def render(manifest, results, runs):
@@ -98,8 +105,8 @@ def render(manifest, results, runs):
         "`tools/results/manifest.yaml` lists. Mean ± 95 % interval of the mean over the seeds (Student's t); figures are of the",
         "final parameters, never of the best epoch. The peer is `bench/reference/`: plain PyTorch, the same files, sizes and",
         "schedule, its own random numbers. Rows of one side are compared seed by seed (the same data, initial weights and",
-        "batches), service and peer by their means. Seconds a step are what each run saw on a shared machine: trust ratios",
-        "at most.", ""
+        "batches), service and peer by their means; bold: the interval leaves 0 out. Seconds a step are what each run saw on",
+        "a shared machine: trust ratios at most.", ""
     ]
     devices = sorted({result["device"] for result in results})
     dates = sorted(result["date"][:10] for result in results)

@@ -103,19 +103,20 @@ def check_verdicts():
     def said(base, other):
         found = {("app", "all", name, "service"): {i: dict(metrics=dict(m=v)) for i, v in enumerate(values)}
                  for name, values in (("base", base), ("other", other))}
-        return render.findings("app", app, dict(name="all"), found)[0]
+        return render.findings("app", app, dict(name="all"), found)[2]
 
-    assert "above" in said([0.5, 0.51, 0.49], [0.7, 0.71, 0.69])
-    assert "below" in said([0.7, 0.71, 0.69], [0.5, 0.51, 0.49])
-    assert "not to be told apart" in said([0.5, 0.6, 0.4], [0.55, 0.58, 0.46])
-    assert "+5.0 ± 0.0 points" in said([0.5, 0.6, 0.4], [0.55, 0.65, 0.45])  # seed by seed
+    assert said([0.5, 0.51, 0.49], [0.7, 0.72, 0.68]).endswith("| **+20.0 ± 2.5** | – |")
+    assert said([0.7, 0.71, 0.69], [0.5, 0.51, 0.49]).endswith("| **-20.0 ± 0.0** | – |")
+    assert said([0.5, 0.6, 0.4], [0.55, 0.58, 0.46]).endswith("| +3.0 ± 10.8 | – |")
     app["compare"] = [["base", "other"]]
     found = {("app", "all", name, side): {i: dict(metrics=dict(m=value + i / 100)) for i in range(3)}
              for name, side, value in (("base", "service", 0.5), ("other", "service", 0.7), ("other", "peer", 0.7))}
     lines = render.findings("app", app, dict(name="all"), found)
-    assert [line.split(" in m")[0] for line in lines] == [
-        "- other is above base", "- base is below other", "- other of the service is not to be told apart from the peer's"
+    assert lines[2:] == [
+        "| other − base | **+20.0 ± 0.0** | – |", "| base − other | **-20.0 ± 0.0** | – |", "",
+        "Service − peer in points: other +0.0 ± 3.5."
     ], lines
+    assert render.findings("app", app, dict(name="all"), {}) == []
 
 
 def main():
@@ -155,7 +156,7 @@ def main():
         text = out.read_text()
         # 0.71, 0.72, 0.73 and 0.81, 0.82, 0.83: standard deviation 0.01, t of 2 degrees of freedom 4.303.
         assert "72.0 ± 2.5 %" in text and "82.0 ± 2.5 %" in text and "90.0 ± 0.0 %" in text, text
-        assert "fast is above slow in accuracy: +10.0 ± 0.0 points" in text and "The first case" in text, text
+        assert "fast − slow | **+10.0 ± 0.0** | – |" in text and "The first case" in text, text
         raw = [json.loads(line) for line in (folder / "raw/small.jsonl").read_text().splitlines()]
         assert len(raw) == 9 and all(line["device"] and line["date"] and line["digest"] for line in raw)
         assert any(line.get("command", "").endswith("--rate 0.5 --seed 2") for line in raw)
