@@ -35,7 +35,7 @@ class Trainer:
         self.seen = [Domain(args.lists, name, "base") for name in args.seen]
         self.auxiliary = Domain(args.lists, args.auxiliary or args.seen[0], "base")
         self.augmented, self.plain = transform(args.extent, True), transform(args.extent, False)
-        self.net = RelationNet(args.backbone, args.extent)
+        self.net = RelationNet(args.backbone, args.extent, args.by_parts)
         self.head = ClassifierHead(self.net.feature.channels, 2, len(self.auxiliary.classes))
         if args.pretrained:
             load_backbone(self.net.feature, args.pretrained)
@@ -145,6 +145,8 @@ def main():
     parser.add_argument("--backbone", choices=[*CONVNETS, *RESNETS], default="resnet10")
     parser.add_argument("--extent", type=int, default=224)
     parser.add_argument("--pretrained", help="safetensors file with feature.*")
+    parser.add_argument("--by_parts", action="store_true",
+                        help="the first convolution of pairs from its halves, as evaluations do: the same numbers, sooner")
     parser.add_argument("--ways", type=int, default=5)
     parser.add_argument("--shot", type=int, default=5)
     parser.add_argument("--query", type=int, default=16)

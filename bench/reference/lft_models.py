@@ -132,8 +132,9 @@ class RelationModule(nn.Module):
 
 class RelationNet(nn.Module):
 
-    def __init__(self, kind, extent):
+    def __init__(self, kind, extent, by_parts=False):
         super().__init__()
+        self.by_parts = by_parts
         self.feature = Backbone(kind)
         self.feature.eval()
         with torch.no_grad():
@@ -168,7 +169,8 @@ class RelationNet(nn.Module):
     def forward(self, episode, support):
         """Episode [ways, support + query, 3, S, S] -> scores."""
         maps = self.feature(episode.flatten(0, 1))
-        return self.scores(maps.view(*episode.shape[:2], *maps.shape[1:]), support)
+        scores = self.scores_by_parts if self.by_parts else self.scores
+        return scores(maps.view(*episode.shape[:2], *maps.shape[1:]), support)
 
 
 class ClassifierHead(nn.Module):
