@@ -164,6 +164,13 @@ def collate(examples):
     return ids, torch.tensor([e[1] + [-100] * (longest - len(e[1])) for e in examples])
 
 
+def macro_f1(pairs):
+    """Mean over the classes that occur, or are guessed, of 2 TP / (2 TP + FP + FN); pairs of (label, guess)."""
+    classes = {c for pair in pairs for c in pair}
+    f1 = lambda c: 2 * sum(a == b == c for a, b in pairs) / sum((a == c) + (b == c) for a, b in pairs)
+    return sum(map(f1, classes)) / len(classes)
+
+
 class Trainer:
     application = "metaxl"
 
@@ -259,7 +266,9 @@ class Trainer:
         for kind, language, split in (("target_dev", self.args.target, "dev"), ("target_test", self.args.target, "test")):
             examples = self.reader.read(language, split, self.args.evaluation_length)
             if self.args.task == "classification":
-                result[kind + "_accuracy"] = sum(e[1] == guess for e, guess in self.predictions(examples)) / len(examples)
+                guesses = [(e[1], guess) for e, guess in self.predictions(examples)]
+                result[kind + "_accuracy"] = sum(a == b for a, b in guesses) / len(guesses)
+                result[kind + "_macro_f1"] = macro_f1(guesses)
                 continue
             actual, predicted = [], []
             for (ids, labels, tags), guess in self.predictions(examples):
