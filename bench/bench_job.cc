@@ -86,11 +86,11 @@ absl::StatusOr<std::vector<EstimatorCase>> ChosenCases(const BenchArguments& arg
     if (wanted.erase(all[i].name) > 0 || i < always) chosen.push_back(all[i]);
   }
   if (wanted.empty()) return chosen;
-  return absl::InvalidArgumentError(absl::StrCat(
-      "--cases: there is no \"", *wanted.begin(), "\"; there are ",
-      absl::StrJoin(all, "; ", [](std::string* out, const EstimatorCase& estimator) {
-        *out += estimator.name;
-      })));
+  return absl::InvalidArgumentError(
+      absl::StrCat("--cases: there is no \"", *wanted.begin(), "\"; there are ",
+                   absl::StrJoin(all, "; ", [](std::string* out, const EstimatorCase& estimator) {
+                     *out += estimator.name;
+                   })));
 }
 
 absl::StatusOr<v1::JobSpec> ReadBenchJob(const BenchArguments& arguments) {
