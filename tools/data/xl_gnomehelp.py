@@ -12,9 +12,10 @@ paragraph, title or description that differs from the English one becomes a sent
     OUT/stats.json                                    sentences, spans and SHA-256 of every file
 
 A page belongs, with all its sentences and in every language, to one split (by a hash of its name): no translation of a test
-sentence is trained on. A sentence that stands on several pages of a language is kept once, on the first.
+sentence is trained on. A sentence that stands on several pages of a language is kept once, on the first. --only_marked
+leaves out sentences without a span, of which PAN-X has hardly any; here they are most.
 
-    xl_gnomehelp.py OUT [--split 40 10 50] [--types APP,GUI,KEY,LINK,SYS] [--package FILE.deb]
+    xl_gnomehelp.py OUT [--split 40 10 50] [--types APP,GUI,KEY,LINK,SYS] [--only_marked] [--package FILE.deb]
     xl_gnomehelp.py --verify OUT     checks a folder of this layout, this recipe's or one's own; says what is wrong and where
 
 The text: Debian's gnome-user-docs 43.0-2, CC-BY-SA-3.0, fetched by `apt-get download` and checked. Standard library only.
@@ -133,7 +134,7 @@ def split_of(page, shares):
     return "train" if percent < shares[0] else "dev" if percent < shares[0] + shares[1] else "test"
 
 
-def read_help(base, types, shares):
+def read_help(base, types, shares, only_marked=False):
     """{language: {split: ([[(token, tag)]], [(subject, text)])}}; English first, as translations are told by it."""
     languages = ["C"] + sorted(path.name for path in base.iterdir() if path.name != "C")
     english, data = set(), {}
@@ -152,7 +153,8 @@ def read_help(base, types, shares):
                     if not MIN_TOKENS <= len(rows) <= MAX_TOKENS or words < 2 or key in seen or key in english:
                         continue
                     seen.add(key)
-                    tagged.append(rows)
+                    if not only_marked or any(tag != "O" for _, tag in rows):
+                        tagged.append(rows)
                     if subject is not None:
                         texts.append((subject, text))
         if language == "en":
@@ -307,15 +309,15 @@ def build(arguments):
         if digest != PACKAGE_SHA256:
             raise Failure(f"{package}: its SHA-256 is {digest}, that of {PACKAGE} {VERSION} is {PACKAGE_SHA256}")
         subprocess.run(["dpkg-deb", "-x", str(package), f"{folder}/x"], check=True)
-        data = read_help(pathlib.Path(folder) / "x/usr/share/help", types, arguments.split)
-    options = {"split": list(arguments.split), "types": sorted(types)}
+        data = read_help(pathlib.Path(folder) / "x/usr/share/help", types, arguments.split, arguments.only_marked)
+    options = {"split": list(arguments.split), "types": sorted(types), "only_marked": arguments.only_marked}
     stats = write(arguments.out, data, types, options)
     for language, figures in stats["languages"].items():
         print(language, *(figures[split] for split in SPLITS), "texts", *(figures[split + "_texts"] for split in SPLITS),
               "spans", sum(figures["spans"].values()))
     sha256 = tree_sha256(stats)
     print(f"{arguments.out}: {len(data)} languages, tree sha256 {sha256}")
-    default = list(arguments.split) == [40, 10, 50] and types == set(SPAN_TYPES.values())
+    default = list(arguments.split) == [40, 10, 50] and types == set(SPAN_TYPES.values()) and not arguments.only_marked
     if default and sha256 != TREE_SHA256:
         raise Failure(f"the files differ from those of the default options, whose tree sha256 is {TREE_SHA256}: another Python "
                       "may know other Unicode characters")
@@ -326,6 +328,7 @@ def main():
     parser.add_argument("out", type=pathlib.Path, metavar="OUT")
     parser.add_argument("--split", type=int, nargs=3, default=[40, 10, 50], help="percent of pages: train dev test")
     parser.add_argument("--types", default="APP,GUI,KEY,LINK,SYS", help="the kinds of marks that are spans")
+    parser.add_argument("--only_marked", action="store_true", help="leave out sentences without a span")
     parser.add_argument("--package", help="the package's file, instead of downloading it")
     parser.add_argument("--verify", action="store_true", help="check OUT instead of making it")
     arguments = parser.parse_args()

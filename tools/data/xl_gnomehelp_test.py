@@ -63,6 +63,12 @@ def main():
             word = name.split("-")[0]
             check(any(rows[1][0] == word for rows in data["de"][where][0]), f"{name} is in {where}")
 
+        marked = recipe.read_help(base, types, [40, 10, 50], only_marked=True)
+        for language in data:
+            for where, (tagged, texts) in data[language].items():
+                spans = [rows for rows in tagged if any(tag != "O" for _, tag in rows)]
+                check(marked[language][where] == (spans, texts) and len(spans) * 3 == len(tagged) * 2, "only marked sentences")
+
         # Large enough a set that each split of each language has something.
         sentences = [[("Wort", "O"), ("Datei", "B-APP")]] * 3
         whole = {language: {s: (sentences, [("power", "a b")]) for s in recipe.SPLITS} for language in ("de", "en")}

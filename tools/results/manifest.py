@@ -3,7 +3,7 @@
 A manifest names data folders and applications; an application has cases (say, kinds of noise) and rows (say, estimators): each
 pair of them is a job of the service and, where there is one, the command of a peer, for each seed. `{NAME}` stands for a data
 folder, `{seed}` for the seed; in a peer's command `{job:PATH}` is the value of the row's job at a dotted path, so that both
-sides get the same sizes and schedule. `prepare` lists jobs that come first, each with the checkpoint that it `creates` in the
+sides get the same sizes and schedule; it is what `peer` of the application, the row and the case say, in this order. `prepare` lists jobs that come first, each with the checkpoint that it `creates` in the
 folder `{work}`.
 """
 
@@ -17,7 +17,7 @@ import shlex
 
 import yaml
 
-APPLICATION_KEYS = {"title", "about", "needs", "prepare", "seeds", "metrics", "cases", "rows", "quick", "notes", "set", "compare"}
+APPLICATION_KEYS = {"title", "about", "needs", "prepare", "seeds", "metrics", "cases", "rows", "quick", "notes", "set", "compare", "peer"}
 ROW_KEYS = {"name", "job", "set", "peer", "note", "cases"}
 CASE_KEYS = {"name", "title", "set", "peer"}
 PREPARE_KEYS = {"creates", "job", "set"}
@@ -153,7 +153,7 @@ def expand(root, manifest, names, seeds, quick):
                         job = job_of(root, row["job"], changes, known)
                         out.append(dict(common, side="service", file=row["job"], job=job))
                     if "peer" in row:
-                        parts = [row["peer"], case.get("peer", ""), short.get("peer", ""), "--seed {seed}"]
+                        parts = [app.get("peer", ""), row["peer"], case.get("peer", ""), short.get("peer", ""), "--seed {seed}"]
                         out.append(dict(common, side="peer", command=shlex.split(fill(" ".join(parts), known, job))))
     return out
 
