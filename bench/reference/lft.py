@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 import peer
 from lft_data import Domain, load, load_episode, transform
-from lft_models import CONVNETS, RESNETS, ClassifierHead, RelationNet, is_transformation
+from lft_models import CONVNETS, RESNETS, ClassifierHead, RelationNet, is_transformation, without_kinks
 
 
 class Trainer:
@@ -30,6 +30,8 @@ class Trainer:
         if (args.transformation == "learned") != (args.estimator != "vanilla"):
             raise SystemExit(f"--transformation {args.transformation} does not go with --estimator {args.estimator}")
         self.args = args
+        if args.smooth:
+            without_kinks()
         self.generator = torch.Generator().manual_seed(args.seed)
         torch.manual_seed(args.seed)
         self.seen = [Domain(args.lists, name, "base") for name in args.seen]
@@ -147,6 +149,7 @@ def main():
     parser.add_argument("--pretrained", help="safetensors file with feature.*")
     parser.add_argument("--by_parts", action="store_true",
                         help="the first convolution of pairs from its halves, as evaluations do: the same numbers, sooner")
+    parser.add_argument("--smooth", action="store_true", help="SiLU and mean pooling in place of ReLU and max pooling")
     parser.add_argument("--ways", type=int, default=5)
     parser.add_argument("--shot", type=int, default=5)
     parser.add_argument("--query", type=int, default=16)

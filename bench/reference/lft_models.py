@@ -9,6 +9,16 @@ RESNETS = {"resnet10": (1, 1, 1, 1), "resnet18": (2, 2, 2, 2), "resnet34": (3, 4
 CONVNETS = {"conv4": 4, "conv6": 6}
 
 
+# What puts kinks into the network; without_kinks() replaces both.
+rectify, pool = F.relu, F.max_pool2d
+
+
+def without_kinks():
+    """SiLU and mean pooling in all networks from now on: to tell what kinks do to a hypergradient, no network of the paper."""
+    global rectify, pool
+    rectify, pool = F.silu, F.avg_pool2d
+
+
 class TransformedBatchNorm(nn.BatchNorm2d):
     """Batch normalisation, then in training mode (1 + n1 softplus(gamma)) x + n2 softplus(beta), n ~ N(0, 1) for each
     channel; `transformation` is None where and while there is none."""
@@ -53,8 +63,8 @@ class ResidualBlock(nn.Module):
             self.BNshortcut = TransformedBatchNorm(outputs, transformed=True)
 
     def forward(self, x):
-        out = self.BN2(self.C2(F.relu(self.BN1(self.C1(x)))))
-        return F.relu(out + (x if self.shortcut is None else self.BNshortcut(self.shortcut(x))))
+        out = self.BN2(self.C2(rectify(self.BN1(self.C1(x)))))
+        return rectify(out + (x if self.shortcut is None else self.BNshortcut(self.shortcut(x))))
 
 
 class ConvBlock(nn.Module):
@@ -67,8 +77,8 @@ class ConvBlock(nn.Module):
         self.pools = pools
 
     def forward(self, x):
-        out = F.relu(self.BN(self.C(x)))
-        return F.max_pool2d(out, 2) if self.pools else out
+        out = rectify(self.BN(self.C(x)))
+        return pool(out, 2) if self.pools else out
 
 
 class Backbone(nn.Module):
@@ -106,8 +116,8 @@ class RelationBlock(nn.Module):
         return self.finish(self.C(x))
 
     def finish(self, x):
-        out = F.relu(self.BN(x))
-        return F.max_pool2d(out, 2) if out.shape[-1] > 1 else out
+        out = rectify(self.BN(x))
+        return pool(out, 2) if out.shape[-1] > 1 else out
 
 
 class RelationModule(nn.Module):
@@ -127,7 +137,7 @@ class RelationModule(nn.Module):
         return self.finish(self.layer1(x))
 
     def finish(self, x):
-        return self.fc2(F.relu(self.fc1(self.layer2(x).flatten(1))))[:, 0]
+        return self.fc2(rectify(self.fc1(self.layer2(x).flatten(1))))[:, 0]
 
 
 class RelationNet(nn.Module):
@@ -184,5 +194,5 @@ class ClassifierHead(nn.Module):
     def forward(self, maps):
         x = maps.mean((2, 3))
         for layer in self.layers[:-1]:
-            x = F.relu(layer(x))
+            x = rectify(layer(x))
         return self.layers[-1](x)
