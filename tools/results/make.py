@@ -11,7 +11,6 @@ import json
 import os
 import pathlib
 import platform
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -37,7 +36,10 @@ def device():
 
 
 def revision():
-    done = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True)
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True)
+    except OSError:  # no git here
+        return "unknown"
     return done.stdout.strip() or "unknown"
 
 
@@ -71,14 +73,14 @@ def run_job(run, args):
     evaluation = job.get("lastEvaluation", {})
     return dict(metrics=evaluation.get("metrics", {}), warnings=evaluation.get("warnings", []),
                 seconds_per_step=job.get("secondsPerStep", 0), steps=int(job.get("committedSteps", 0)),
-                workers=args.workers, parameters_sha256=job.get("parametersSha256", ""), job=run["job"], file=run["file"])
+                workers=args.workers, parameters_sha256=job.get("parametersSha256", ""), job=run["kept"], file=run["file"])
 
 
 def run_peer(run, args):
     output = execute([sys.executable, *run["command"]], args.timeout)
     result = json.loads(output.strip().split("\n")[-1])
     return dict(metrics=result["metrics"], seconds_per_step=result["seconds_per_step"], steps=result["steps"],
-                command=" ".join(map(shlex.quote, run["command"])), torch=result.get("torch", ""))
+                command=" ".join(run["kept"]), torch=result.get("torch", ""))
 
 
 def results_file(args, run):

@@ -118,11 +118,11 @@ def override(job, changes):
 
 
 def runs(root, manifest, names, seeds=None, quick=False):
-    """Dicts with application, case, row, seed, side, digest and `job` (a job's message) or `command` (of a peer)."""
-    # So that the same run on other folders is the same.
-    anywhere = [dict(run, digest=digest(run)) for run in expand(root, manifest, {n: f"{{{n}}}" for n in names}, seeds, quick)]
+    """Dicts with application, case, row, seed, side, digest and `job` (a job's message) or `command` (of a peer); `kept` is the
+    latter with the folders' names in braces, so that the same run on other folders is the same."""
+    anywhere = expand(root, manifest, {n: f"{{{n}}}" for n in names}, seeds, quick)
     here = expand(root, manifest, names, seeds, quick)
-    return [dict(run, digest=other["digest"]) for run, other in zip(here, anywhere)]
+    return [dict(run, kept=other.get("job") or other["command"], digest=digest(other)) for run, other in zip(here, anywhere)]
 
 
 def job_of(root, file, changes, names):

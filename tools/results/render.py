@@ -20,12 +20,11 @@ def latest(results, runs):
 
 
 def values(found, metric):
-    """A metric's value of each seed; a missing one (NaN, or not reported) is left out and counted in the table."""
-    if metric["name"] == "seconds_per_step":
-        all_values = [result["seconds_per_step"] for result in found.values()]
-    else:
-        all_values = [result["metrics"].get(metric["name"]) for _, result in sorted(found.items())]
-    return [v for v in all_values if v is not None and math.isfinite(v)]
+    """{seed: the metric's value}, where it is a number: NaN, or not reported, is left out."""
+    name = metric["name"]
+    of = lambda result: result[name] if name == "seconds_per_step" else result["metrics"].get(name)
+    all_values = {seed: of(result) for seed, result in sorted(found.items())}
+    return {seed: v for seed, v in all_values.items() if v is not None and math.isfinite(v)}
 
 
 def table(app_name, app, case, found):
@@ -41,23 +40,17 @@ def table(app_name, app, case, found):
         cells = [row["name"]]
         for side in ["service", "peer"][:2 if peers else 1]:
             own = found.get((app_name, case["name"], row["name"], side), {})
-            cells += [shown(values(own, m), m["kind"]) for m in metrics]
+            cells += [shown(values(own, m).values(), m["kind"]) for m in metrics]
             cells.append(str(len(own)))
         lines.append("| " + " | ".join(cells) + " |")
     return lines
-
-
-def by_seed(found, metric):
-    """{seed: the metric's value}, where it is a number."""
-    values_of = {seed: result["metrics"].get(metric["name"]) for seed, result in found.items()}
-    return {seed: v for seed, v in values_of.items() if v is not None and math.isfinite(v)}
 
 
 def findings(app_name, app, case, found):
     """What the first metric says, in figures, so that nothing is left to the eye: each row against the first one and the pairs
     that the manifest wants compared, on each side, and each row against its peer. Bold: the interval leaves 0 out."""
     metric, rows = app["metrics"][0], [row["name"] for row in app["rows"]]
-    of = lambda row, side: by_seed(found.get((app_name, case["name"], row, side), {}), metric)
+    of = lambda row, side: values(found.get((app_name, case["name"], row, side), {}), metric)
     pairs = [(row, rows[0]) for row in rows[1:]] + [tuple(pair) for pair in app.get("compare", [])]
     compared = [[f"{a} − {b}"] + [difference(paired(of(a, side), of(b, side)), metric) for side in SIDES] for a, b in pairs]
     compared = [cells for cells in compared if set(cells[1:]) != {"–"}]

@@ -89,11 +89,14 @@ def check_manifest(folder):
         else:
             raise AssertionError(f"{wrong}: not noticed")
     assert plan.fill(["{job:a.b} {seed}"], {"seed": 4}, {"a": {"b": [1, 2]}}) == ["1 2 4"]
-    # The real one: every job that it names is there, or awaited.
+    # The real one: every job that it names is there.
     root = HERE.parents[1]
     manifest = plan.read(HERE / "manifest.yaml")
     names = {name: "x" for name in [*manifest["data"], "work"]}
     assert len(plan.runs(root, manifest, names)) > len(plan.runs(root, manifest, names, quick=True)) > 0
+    for app in manifest["applications"].values():
+        for step in app.get("prepare", []):
+            assert plan.job_of(root, step["job"], [step["set"]], names)["problem"] and plan.fill(step["creates"], names)
 
 
 def check_verdicts():
@@ -159,7 +162,8 @@ def main():
         assert "fast − slow | **+10.0 ± 0.0** | – |" in text and "The first case" in text, text
         raw = [json.loads(line) for line in (folder / "raw/small.jsonl").read_text().splitlines()]
         assert len(raw) == 9 and all(line["device"] and line["date"] and line["digest"] for line in raw)
-        assert any(line.get("command", "").endswith("--rate 0.5 --seed 2") for line in raw)
+        assert any(line.get("command", "").endswith("/peer.py {pictures} --rate 0.5 --seed 2") for line in raw)
+        assert any(line.get("job", {}).get("data_dir") == "{pictures}" for line in raw)
         # A changed job is run again, and its old result is in no table.
         manifest.write_text(manifest.read_text().replace("{learning_rate: 0.5}", "{learning_rate: 0.25}"))
         assert make("--sides", "service")[0] == 0 and ran() == 16
