@@ -44,7 +44,7 @@ absl::Status Resolved(v1::JobSpec* spec) {
 
 }  // namespace
 
-BenchArguments ParseBenchArguments(int argc, char** argv, BenchArguments defaults) {
+BenchArguments ParseBenchArguments(int argc, char** argv, const BenchArguments& defaults) {
   BenchArguments arguments = defaults;
   for (int i = 1; i < argc; ++i) {
     absl::string_view argument = argv[i];

@@ -33,7 +33,7 @@ struct BenchArguments {
 };
 
 // Exits with a usage where the command line is wrong. `defaults` holds what is not given.
-BenchArguments ParseBenchArguments(int argc, char** argv, BenchArguments defaults);
+BenchArguments ParseBenchArguments(int argc, char** argv, const BenchArguments& defaults);
 
 // Of `all` the first `always`, which the others are compared with, and those that are asked for.
 // INVALID_ARGUMENT: a name that is none of them.

@@ -114,12 +114,11 @@ absl::Status Run(const BenchArguments& arguments) {
   }
   const auto alone = InProcessCommunicator::CreateGroup(1, absl::Seconds(1));
   Entry& exact = entries[0];
-  for (int step = -arguments.warm_up; step < arguments.steps; ++step) {
-    if (step < 0) {
-      EVOGRAD_RETURN_IF_ERROR(exact.engine->RunStep(*alone[0]));
-      exact.engine->Forget(exact.engine->completed_steps());
-      continue;
-    }
+  for (int step = 0; step < arguments.warm_up; ++step) {
+    EVOGRAD_RETURN_IF_ERROR(exact.engine->RunStep(*alone[0]));
+    exact.engine->Forget(exact.engine->completed_steps());
+  }
+  for (int step = 0; step < arguments.steps; ++step) {
     EVOGRAD_ASSIGN_OR_RETURN(const std::string state, exact.engine->Serialise());
     Vector truth;
     for (Entry& entry : entries) {

@@ -78,8 +78,9 @@ absl::Status MakeFolder(const std::string& folder) {
 
 class Runner {
  public:
-  Runner(Session* session, std::vector<CheckedFile> files)
-      : session_(session), files_(std::move(files)), out_(session->arguments.Get("out", "")) {}
+  // `out`: where checkpoints are kept; empty, they are not.
+  Runner(Session* session, std::vector<CheckedFile> files, std::string out)
+      : session_(session), files_(std::move(files)), out_(std::move(out)) {}
 
   int Run(const ClusterOptions& cluster_options) {
     const InterruptHandler handler(session_->interrupts, [this] { stopper_.Stop(); });
@@ -213,7 +214,7 @@ class Runner {
 
   Session* const session_;
   const std::vector<CheckedFile> files_;
-  const std::string out_;  // empty: checkpoints are not kept
+  const std::string out_;
   Stopper stopper_;
   absl::Mutex mutex_;
   absl::Status cluster_failure_ ABSL_GUARDED_BY(mutex_);
@@ -235,13 +236,14 @@ int RunVerb(Session* session) {
   if (!workers.ok()) return session->Fail(workers.status());
   const absl::Status enough = CheckWorkers(*files, *workers);
   if (!enough.ok()) return session->Fail(enough);
-  const absl::Status out = MakeFolder(session->arguments.Get("out", ""));
-  if (!out.ok()) return session->Fail(out);
+  const std::string out = session->arguments.Get("out", "");
+  const absl::Status made = MakeFolder(out);
+  if (!made.ok()) return session->Fail(made);
   ClusterOptions options;
   options.workers = static_cast<int>(*workers);
   options.device = device;
   options.data_dir = session->arguments.Get("data-dir", "");
-  return Runner(session, *std::move(files)).Run(options);
+  return Runner(session, *std::move(files), out).Run(options);
 }
 
 }  // namespace evograd

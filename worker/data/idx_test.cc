@@ -5,7 +5,6 @@
 #include "worker/data/idx.h"
 
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 #include <zlib.h>
 
 #include <atomic>

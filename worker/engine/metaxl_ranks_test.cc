@@ -41,6 +41,7 @@ TEST(MetaXlRanksTest, SameBitsWithOneAndTwoWorkers) {
   for (const auto& [fields, others] : jobs) {
     const v1::JobSpec spec = folder.Spec(fields, others);
     const std::string alone = RunMetaXl(spec, 1);
+    EXPECT_FALSE(alone.empty());
     EXPECT_EQ(RunMetaXl(spec, 2), alone) << fields << " " << others;
     different.insert(alone);
   }

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "spec/resolve.h"
+
 namespace evograd {
 namespace {
 
