@@ -13,7 +13,7 @@ paragraph, title or description that differs from the English one becomes a sent
 
 A page belongs, with all its sentences and in every language, to one split (by a hash of its name): no translation of a test
 sentence is trained on. A sentence that stands on several pages of a language is kept once, on the first. --only_marked
-leaves out sentences without a span, of which PAN-X has hardly any; here they are most.
+leaves out sentences without a span, two thirds of them.
 
     xl_gnomehelp.py OUT [--split 40 10 50] [--types APP,GUI,KEY,LINK,SYS] [--only_marked] [--package FILE.deb]
     xl_gnomehelp.py --verify OUT     checks a folder of this layout, this recipe's or one's own; says what is wrong and where

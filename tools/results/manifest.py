@@ -3,8 +3,8 @@
 A manifest names data folders and applications; an application has cases (say, kinds of noise) and rows (say, estimators): each
 pair of them is a job of the service and, where there is one, the command of a peer, for each seed. `{NAME}` stands for a data
 folder, `{seed}` for the seed; in a peer's command `{job:PATH}` is the value of the row's job at a dotted path, so that both
-sides get the same sizes and schedule; it is what `peer` of the application, the row and the case say, in this order. `prepare` lists jobs that come first, each with the checkpoint that it `creates` in the
-folder `{work}`.
+sides get the same sizes and schedule; the command is what `peer` of the application, the row and the case say, in this order.
+`prepare` lists jobs that come first, each with the checkpoint that it `creates` in the folder `{work}`.
 """
 
 import copy
@@ -17,7 +17,9 @@ import shlex
 
 import yaml
 
-APPLICATION_KEYS = {"title", "about", "needs", "prepare", "seeds", "metrics", "cases", "rows", "quick", "notes", "set", "compare", "peer"}
+APPLICATION_KEYS = {
+    "title", "about", "needs", "prepare", "seeds", "metrics", "cases", "rows", "quick", "notes", "set", "compare", "peer"
+}
 ROW_KEYS = {"name", "job", "set", "peer", "note", "cases"}
 CASE_KEYS = {"name", "title", "set", "peer"}
 PREPARE_KEYS = {"creates", "job", "set"}
