@@ -96,7 +96,7 @@ def check_manifest(folder):
     assert len(plan.runs(root, manifest, names)) > len(plan.runs(root, manifest, names, quick=True)) > 0
     for app in manifest["applications"].values():
         for step in app.get("prepare", []):
-            assert plan.job_of(root, step["job"], [step["set"]], names)["problem"] and plan.fill(step["creates"], names)
+            assert plan.job_of(root, step["job"], [step.get("set")], names)["problem"] and plan.fill(step["creates"], names)
 
 
 def check_verdicts():
