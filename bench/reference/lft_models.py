@@ -19,6 +19,14 @@ def without_kinks():
     rectify, pool = F.silu, F.avg_pool2d
 
 
+class Layer(nn.Module):
+    """A function as a layer without parameters."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.forward = function
+
+
 class TransformedBatchNorm(nn.BatchNorm2d):
     """Batch normalisation, then in training mode (1 + n1 softplus(gamma)) x + n2 softplus(beta), n ~ N(0, 1) for each
     channel; `transformation` is None where and while there is none."""
@@ -90,7 +98,8 @@ class Backbone(nn.Module):
             self.channels = 64
             self.trunk = nn.Sequential(*[ConvBlock(64 if i else 3, 64, i < 2) for i in range(CONVNETS[kind])])
         else:
-            layers = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), TransformedBatchNorm(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+            layers = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), TransformedBatchNorm(64), Layer(lambda x: rectify(x)),
+                      Layer(lambda x: pool(x, 3, 2, 1))]
             inputs = 64
             for stage, blocks in enumerate(RESNETS[kind]):
                 for block in range(blocks):
