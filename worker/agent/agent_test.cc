@@ -5,6 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "worker/agent/testing/fake_coordinator.h"
@@ -25,6 +28,17 @@ class AgentTest : public testing::Test {
 
   void Start(const std::string& worker, int64_t generation, const StartOptions& options = {}) {
     coordinator_.Say(worker, StartMessage(generation, options));
+  }
+
+  // Ranks 0, 1, … of a group. Rank 0 is told last: what it puts for the others is relayed at once,
+  // and the coordinator never relays to a rank that it has not started.
+  void StartGroup(const std::vector<std::string>& workers, int64_t generation,
+                  StartOptions options = {}) {
+    options.size = static_cast<int>(workers.size());
+    for (int rank = options.size - 1; rank >= 0; --rank) {
+      options.rank = rank;
+      Start(workers[rank], generation, options);
+    }
   }
 
   void End(const std::string& worker, int64_t generation) {
@@ -145,11 +159,8 @@ TEST_F(AgentTest, EndOfAGenerationAbortsACollectiveThatWaits) {
   first.puppet().LetEverything();
   for (const char* call : {"make", "synchronise"}) second.puppet().LetAlways(call);
   StartOptions options;
-  options.size = 2;
   options.depth = 4;
-  Start("w1", 1, options);
-  options.rank = 1;
-  Start("w2", 1, options);
+  StartGroup({"w1", "w2"}, 1, options);
   ASSERT_TRUE(second.puppet().WaitForCall("step"));
   // w1 waits in the step's collective for w2, which does not come.
   End("w1", 1);
@@ -159,9 +170,7 @@ TEST_F(AgentTest, EndOfAGenerationAbortsACollectiveThatWaits) {
 
   second.puppet().LetEverything();
   options.donor_holds_state = true;
-  Start("w2", 2, options);
-  options.rank = 0;
-  Start("w1", 2, options);
+  StartGroup({"w1", "w2"}, 2, options);
   ExpectResults("w1", 2, 0, 1);
   EXPECT_FALSE(coordinator_.HasMore("w2"));
 }
@@ -170,11 +179,7 @@ TEST_F(AgentTest, ALostPeerIsNamedAndTheStateIsKept) {
   TestWorker& first = AddWorker("w1");
   AddWorker("w2").puppet().LetEverything();
   first.puppet().LetEverything();
-  StartOptions options;
-  options.size = 2;
-  Start("w1", 1, options);
-  options.rank = 1;
-  Start("w2", 1, options);
+  StartGroup({"w1", "w2"}, 1);
   ExpectResults("w1", 1, 0, 1);
   Ack("w1", 1, 1);  // w1 begins step 1; w2 knows nothing of it, and goes
   EXPECT_TRUE(workers_["w2"]->Stop().ok());
