@@ -54,16 +54,24 @@ class AgentTest : public testing::Test {
     EXPECT_EQ(coordinator_.Hear(worker).released().job(), "jobs/a");
   }
 
-  // The next message is these steps' results.
-  void ExpectResults(const std::string& worker, int64_t generation, int64_t first, int64_t count) {
+  // The next message is results from step `first` on; gives the step after its last.
+  int64_t HearResults(const std::string& worker, int64_t generation, int64_t first) {
+    const v1::WorkerMessage message = coordinator_.Hear(worker);
+    EXPECT_TRUE(message.has_results()) << message.DebugString();
+    EXPECT_EQ(message.results().generation(), generation);
     int64_t step = first;
-    while (step < first + count) {
-      const v1::WorkerMessage message = coordinator_.Hear(worker);
-      ASSERT_TRUE(message.has_results()) << message.DebugString();
-      EXPECT_EQ(message.results().generation(), generation);
-      for (const v1::StepResult& result : message.results().results()) {
-        EXPECT_EQ(result.step(), step++);
-      }
+    for (const v1::StepResult& result : message.results().results()) {
+      EXPECT_EQ(result.step(), step++);
+    }
+    return step;
+  }
+
+  // The next messages are these steps' results.
+  void ExpectResults(const std::string& worker, int64_t generation, int64_t first, int64_t count) {
+    for (int64_t step = first; step < first + count;) {
+      const int64_t next = HearResults(worker, generation, step);
+      ASSERT_GT(next, step);
+      step = next;
     }
   }
 
@@ -121,11 +129,18 @@ TEST_F(AgentTest, DepthEightRunsEightStepsAhead) {
   ExpectResults("w1", 1, 0, 1);
   ASSERT_TRUE(worker.puppet().WaitForReturns("step", 8));
   // A ninth needs an acknowledgement.
+  EXPECT_EQ(worker.puppet().calls("step"), 8);
   Ack("w1", 1, 1);
-  ExpectResults("w1", 1, 1, 7);
+  // What was computed meanwhile comes together; the eighth step's result may just miss it.
+  int64_t next = HearResults("w1", 1, 1);
+  EXPECT_GE(next, 7);
   ASSERT_TRUE(worker.puppet().WaitForReturns("step", 9));
-  Ack("w1", 1, 8);
-  ExpectResults("w1", 1, 8, 1);
+  while (next < 9) {
+    Ack("w1", 1, next);
+    const int64_t heard = HearResults("w1", 1, next);
+    ASSERT_GT(heard, next);
+    next = heard;
+  }
 }
 
 TEST_F(AgentTest, ALostStreamFillsThePipelineAndIsTakenUpAgain) {
