@@ -99,6 +99,8 @@ void FillDefaults(v1::JobSpec* spec) {
   EVOGRAD_DEFAULT_IF_ZERO(spec, max_restarts, 10);
   EVOGRAD_DEFAULT_IF_ZERO(spec, collective_timeout_seconds,
                           limits::kDefaultCollectiveTimeoutSeconds);
+  EVOGRAD_DEFAULT_IF_ABSENT(spec, checkpoint_interval_seconds,
+                            limits::kDefaultCheckpointIntervalSeconds);
   FillProblem(spec);
 }
 
@@ -235,6 +237,7 @@ std::vector<FieldViolation> Resolve(v1::JobSpec* spec) {
   CheckWorkers(*spec, &check);
   check.NotNegative("evaluation_interval_steps", spec->evaluation_interval_steps());
   check.NotNegative("checkpoint_interval_steps", spec->checkpoint_interval_steps());
+  check.NotNegative("checkpoint_interval_seconds", spec->checkpoint_interval_seconds());
   check.NotNegative("max_restarts", spec->max_restarts());
   CheckDisplayName(spec->display_name(), &check);
   check.InRange("collective_timeout_seconds", spec->collective_timeout_seconds(), 1,

@@ -31,6 +31,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "common/limits.h"
+#include "common/service_limits.h"
 #include "common/status_macros.h"
 #include "worker/agent/agent.h"
 #include "worker/collective/communicator_factory.h"

@@ -15,6 +15,7 @@
 #include "client/cli/session.h"
 #include "client/cli/verbs.h"
 #include "common/limits.h"
+#include "common/service_limits.h"
 #include "proto/evograd/v1/job_service.pb.h"
 
 namespace evograd {

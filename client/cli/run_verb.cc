@@ -20,7 +20,7 @@
 #include "client/cli/session.h"
 #include "client/cli/verbs.h"
 #include "client/lib/cluster.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "common/status_macros.h"
 #include "proto/evograd/v1/job_service.pb.h"
 #include "spec/resolve.h"

@@ -16,7 +16,7 @@
 #include "client/cli/verbs.h"
 #include "client/lib/child_process.h"
 #include "client/lib/cluster.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "common/status_macros.h"
 
 namespace evograd {

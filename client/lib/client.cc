@@ -13,6 +13,7 @@
 #include "client/lib/grpc_status.h"
 #include "client/lib/uuid.h"
 #include "common/limits.h"
+#include "common/service_limits.h"
 #include "common/status_macros.h"
 #include "spec/error.h"
 

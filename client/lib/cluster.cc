@@ -23,7 +23,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "common/status_macros.h"
 #include "spec/error.h"
 

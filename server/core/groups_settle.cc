@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "server/core/groups.h"
 #include "server/core/timestamp.h"
 

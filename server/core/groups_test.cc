@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/core/testing/world_test.h"

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "common/limits.h"
+#include "common/service_limits.h"
 #include "common/status_macros.h"
 #include "spec/error.h"
 

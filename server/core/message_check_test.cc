@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/limits.h"
+#include "common/service_limits.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "spec/error.h"

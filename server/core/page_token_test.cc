@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "gtest/gtest.h"
 
 namespace evograd {

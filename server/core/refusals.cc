@@ -1,7 +1,7 @@
 #include "server/core/refusals.h"
 
 #include "absl/strings/str_cat.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "spec/error.h"
 
 namespace evograd {

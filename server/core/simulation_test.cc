@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/core/job_state.h"

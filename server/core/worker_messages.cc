@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/limits.h"
+#include "common/service_limits.h"
 #include "server/core/job_state.h"
 #include "server/core/message_check.h"
 #include "spec/error.h"

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "common/status_macros.h"
 #include "server/core/job_state.h"
 #include "server/core/refusals.h"

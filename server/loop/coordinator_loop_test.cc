@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/core/testing/world.h"

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "common/status_macros.h"
 #include "server/rpc/call.h"
 #include "spec/error.h"

@@ -16,7 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 
 namespace evograd {
 

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <utility>
 
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "server/core/refusals.h"
 
 namespace evograd {

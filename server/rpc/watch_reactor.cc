@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "server/core/job_state.h"
 #include "server/rpc/status_grpc.h"
 #include "spec/error.h"

@@ -10,7 +10,7 @@
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "server/core/coordinator_machine.h"
 #include "server/core/job_state.h"
 #include "server/core/testing/memory_store.h"

@@ -21,7 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "worker/agent/checkpoint_transfer.h"
 #include "worker/agent/engine_factory.h"
 #include "worker/agent/engine_runner.h"

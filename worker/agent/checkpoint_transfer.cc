@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/limits.h"
+#include "common/service_limits.h"
 #include "common/sha256.h"
 #include "grpcpp/grpcpp.h"
 

@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "common/status_macros.h"
 
 namespace evograd::agent {

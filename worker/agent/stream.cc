@@ -6,7 +6,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 
 namespace evograd::agent {
 namespace {

@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "worker/agent/backoff.h"
 
 namespace evograd::agent {

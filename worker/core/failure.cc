@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "common/limits.h"
+#include "common/service_limits.h"
 
 namespace evograd::agent {
 namespace {

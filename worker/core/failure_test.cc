@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "common/limits.h"
+#include "common/service_limits.h"
 
 namespace evograd::agent {
 namespace {

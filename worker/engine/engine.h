@@ -27,7 +27,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "proto/evograd/v1/job.pb.h"
-#include "proto/evograd/v1/worker.pb.h"
+#include "proto/evograd/v1/job.pb.h"
 #include "worker/collective/communicator.h"
 
 namespace evograd {

@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "server/core/job_state.h"
 
 namespace evograd::testing {
