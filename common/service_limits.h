@@ -32,8 +32,25 @@ inline constexpr int kGrowthDelayMs = 1000;
 // Two groups that each hold some of the workers which the other needs: after this long the younger
 // one gives its workers up and goes on from a checkpoint.
 inline constexpr int kStuckGroupMs = 30'000;
-// Generations in a row without one committed step; then the job fails rather than try for ever.
+// Generations in a row without one committed step; then the job fails rather than try for ever. The
+// time before each doubles: the twenty span about a quarter of an hour.
 inline constexpr int kMaxFruitlessGenerations = 20;
+inline constexpr int kRetryMinMs = 500;
+inline constexpr int kRetryMaxMs = 60'000;
+// A worker of which something failed is not used for a while: long enough that others are tried
+// first, short enough that what was mended is noticed.
+inline constexpr int kSetAsideMinMs = 10'000;
+inline constexpr int kSetAsideMaxMs = 600'000;
+// So many workers that fail alike at a job without progress are several: it is the job's fault.
+inline constexpr int kSeveralWorkers = 3;
+// Failures of workers at a job, whoever they are, without a new step.
+inline constexpr int kMaxFailuresWithoutProgress = 6;
+// A newcomer that waits for others to have read their data joins alone after this long.
+inline constexpr int kPreparedPatienceMs = 10'000;
+// No data is read so slowly that nothing moves for so long.
+inline constexpr int kPrepareStillMs = 300'000;
+// A job without a new step for so long says so.
+inline constexpr int kSilentStepMs = 10'000;
 // Deadlines are looked at this often.
 inline constexpr int kTickIntervalMs = 250;
 // The coordinator was itself stopped for a while if its ticks are further apart than this; the
@@ -48,6 +65,10 @@ inline constexpr int kMaxConnectedWorkers = 4096;
 inline constexpr int kMaxWorkerIdBytes = 63;
 // Names, reasons and messages that a worker writes for people.
 inline constexpr int kMaxWorkerTextBytes = 4096;
+// What an engine does, in a few words: a heartbeat is kept for each worker.
+inline constexpr int kMaxDoingBytes = 256;
+// A trouble that goes on makes an event of its job this often; its text is always the newest.
+inline constexpr int kTroubleIntervalMs = 600'000;
 inline constexpr int kMaxEvaluationWarnings = 16;
 // The message of a job's error, with the last lines of a log.
 inline constexpr int kMaxJobErrorBytes = 16 << 10;
