@@ -76,6 +76,8 @@ inline constexpr int kMaxJobErrorBytes = 16 << 10;
 inline constexpr int kMaxEventBytes = 1 << 20;
 inline constexpr int kMaxPageBytes = 2 << 20;
 inline constexpr int kKeptCheckpoints = 2;
+// Checkpoints by time take at most one part in so many of it.
+inline constexpr int kCheckpointCostRatio = 20;
 // Each holds a file and a thread of the server.
 inline constexpr int kMaxConcurrentTransfers = 16;
 // gRPC's own for synchronous calls: the transfers, and a few to refuse more of them.

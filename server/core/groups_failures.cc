@@ -12,10 +12,9 @@ namespace evograd {
 
 void Groups::PutAside(const WorkerEntry& worker, JobEntry* job, bool any_job,
                       const std::string& reason) {
-  state_.set_aside.Add(
-      {worker.id, worker.hello.process_nonce()},
-      any_job ? SetAside::Job() : SetAside::Job{job->uid(), job->job().name()}, reason,
-      state_.now.monotonic_ms);
+  state_.set_aside.Add({worker.id, worker.hello.process_nonce()},
+                       any_job ? SetAside::Job() : SetAside::Job{job->uid(), job->job().name()},
+                       reason, state_.now.monotonic_ms);
   state_.AddNotice(job, worker.id,
                    absl::StrCat(worker.id.value(), " is ",
                                 state_.set_aside.Reason(worker.id, state_.now.monotonic_ms)));
@@ -42,7 +41,8 @@ void Groups::WorkerFailed(WorkerEntry* worker, JobEntry* job, v1::FailureScope s
   }
   Group& group = job->active->group;
   group.disturbed = true;
-  group.disturbance = absl::StrCat("worker ", worker->id.value(), " is set aside: ", error.message());
+  group.disturbance =
+      absl::StrCat("worker ", worker->id.value(), " is set aside: ", error.message());
   EndGeneration(job, std::string(group.disturbance));
   if (job->active == nullptr) return;
   // Another set of workers need not wait.

@@ -224,7 +224,7 @@ TEST_F(GroupsFailuresTest, AnEngineThatStandsStillIsLeftBehind) {
   Beat("w2", "step 5", 561, 61, false);
   world_.Pass(limits::kTickIntervalMs);
   EXPECT_THAT(Notices("job1"), ElementsAre(AllOf(HasSubstr("w2 is set aside"),
-                                                HasSubstr("stood still for 61 s at `step 5`"))));
+                                                 HasSubstr("stood still for 61 s at `step 5`"))));
   // It was told to drop its job, and until it has it is given nothing.
   world_.Freeze("w2");
   world_.Pass(2000);

@@ -39,9 +39,9 @@ std::string SetAside::Reason(const WorkerId& worker, int64_t now_ms) const {
        next != entries_.end() && next->first.first == worker; ++next) {
     const Entry& entry = next->second;
     if (entry.until_ms <= now_ms) continue;
-    return absl::StrCat(entry.job_name.empty() ? "set aside"
-                                               : absl::StrCat("not used for ", entry.job_name),
-                        " for ", (entry.until_ms - now_ms + 999) / 1000, " s: ", entry.reason);
+    return absl::StrCat(
+        entry.job_name.empty() ? "set aside" : absl::StrCat("not used for ", entry.job_name),
+        " for ", (entry.until_ms - now_ms + 999) / 1000, " s: ", entry.reason);
   }
   return "";
 }
