@@ -1,17 +1,24 @@
 #include "server/store/store.h"
 
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <map>
 #include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "common/data_folder.h"
+#include "common/errno_status.h"
+#include "common/folders.h"
 #include "common/status_macros.h"
 
 namespace evograd {
 namespace {
 
-// "EvoG": tells the file from other programs' databases.
-constexpr int64_t kApplicationId = 0x45766F47;
 constexpr int64_t kSchemaVersion = 1;
 
 // `job` is jobs.ordinal everywhere.
@@ -40,17 +47,43 @@ constexpr char kJob[] = "(SELECT ordinal FROM jobs WHERE uid = ?1)";
 
 absl::Status CreateSchema(Database* database) {
   return database->Execute(absl::StrCat("BEGIN IMMEDIATE;", kSchema,
-                                        "PRAGMA application_id = ", kApplicationId,
+                                        "PRAGMA application_id = ", kStoreApplicationId,
                                         ";PRAGMA user_version = ", kSchemaVersion, ";COMMIT;"));
 }
 
+// The store gets its name only when it is whole, so that its mark can be read from the file at any
+// moment. SQLite gives the files beside it the rights that it has.
+absl::Status CreateStore(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash);
+  const std::string temporary = absl::StrCat(folder, "/", kNewStoreName);
+  unlink(temporary.c_str());
+  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) return ErrnoStatus(errno, absl::StrCat("creating ", temporary));
+  const bool ours = fchmod(fd, 0600) == 0;
+  const int error = errno;
+  close(fd);
+  if (!ours) return ErrnoStatus(error, absl::StrCat("creating ", temporary));
+  {
+    EVOGRAD_ASSIGN_OR_RETURN(const std::unique_ptr<Database> database,
+                             Database::Open(temporary, Database::kReadWrite));
+    EVOGRAD_RETURN_IF_ERROR(
+        database->Execute("PRAGMA journal_mode = OFF; PRAGMA synchronous = FULL"));
+    EVOGRAD_RETURN_IF_ERROR(CreateSchema(database.get()));
+  }
+  if (rename(temporary.c_str(), path.c_str()) != 0)
+    return ErrnoStatus(errno, absl::StrCat("renaming ", temporary));
+  return SyncFolder(folder);
+}
+
+// Nothing is written before the file is known to be ours.
 absl::Status CheckSchema(Database* database) {
   EVOGRAD_ASSIGN_OR_RETURN(const int64_t application, database->QueryInt("PRAGMA application_id"));
   EVOGRAD_ASSIGN_OR_RETURN(const int64_t version, database->QueryInt("PRAGMA user_version"));
   EVOGRAD_ASSIGN_OR_RETURN(const int64_t tables,
                            database->QueryInt("SELECT count(*) FROM sqlite_schema"));
-  if (tables == 0 && version == 0) return CreateSchema(database);
-  if (application != kApplicationId) {
+  if (tables == 0 && version == 0 && application == 0) return CreateSchema(database);
+  if (application != kStoreApplicationId) {
     return absl::FailedPreconditionError(
         "the data directory's store.sqlite was not written by EvoGrad");
   }
@@ -59,9 +92,18 @@ absl::Status CheckSchema(Database* database) {
         absl::StrCat("the data directory was written by a newer coordinator (schema ", version,
                      ", this one reads up to ", kSchemaVersion, "); upgrade this coordinator"));
   }
+  return absl::OkStatus();
+}
+
+absl::Status CheckStructure(Database* database) {
   EVOGRAD_ASSIGN_OR_RETURN(const std::string check, database->QueryText("PRAGMA quick_check(1)"));
   if (check != "ok") return absl::DataLossError(absl::StrCat("store.sqlite is damaged: ", check));
   return absl::OkStatus();
+}
+
+// Those of earlier coordinators followed the umask.
+void MakePrivate(const std::string& path) {
+  for (const char* suffix : {"", "-wal", "-shm"}) chmod(absl::StrCat(path, suffix).c_str(), 0600);
 }
 
 template <typename Message>
@@ -88,6 +130,50 @@ absl::Status ForEach(Database* database, const std::string& sql, Row row) {
   }
 }
 
+absl::StatusOr<Snapshot> ReadAll(Database* database) {
+  Snapshot snapshot;
+  EVOGRAD_ASSIGN_OR_RETURN(
+      snapshot.incarnation,
+      database->QueryInt("SELECT value FROM counters WHERE name = 'incarnation'"));
+  EVOGRAD_RETURN_IF_ERROR(
+      ForEach(database, "SELECT ordinal, device_kind, job FROM jobs ORDER BY ordinal",
+              [&](const Statement& row) {
+                EVOGRAD_ASSIGN_OR_RETURN(v1::Job job, Parse<v1::Job>(row.Bytes(2), "job"));
+                snapshot.jobs.push_back(
+                    {row.Int(0), static_cast<v1::DeviceKind>(row.Int(1)), std::move(job)});
+                return absl::OkStatus();
+              }));
+  EVOGRAD_RETURN_IF_ERROR(ForEach(
+      database, "SELECT request_id, digest, uid FROM requests JOIN jobs ON requests.job = ordinal",
+      [&](const Statement& row) {
+        snapshot.requests.push_back({row.Bytes(0), row.Bytes(1), row.Bytes(2)});
+        return absl::OkStatus();
+      }));
+  EVOGRAD_RETURN_IF_ERROR(ForEach(database,
+                                  "SELECT uid, encoded FROM hyper_states JOIN jobs ON "
+                                  "hyper_states.job = ordinal WHERE NOT ended",
+                                  [&](const Statement& row) {
+                                    snapshot.hyper_states[row.Bytes(0)] = row.Bytes(1);
+                                    return absl::OkStatus();
+                                  }));
+  EVOGRAD_RETURN_IF_ERROR(ForEach(database,
+                                  "SELECT uid, (SELECT max(sequence) FROM events WHERE job = "
+                                  "ordinal) FROM jobs WHERE NOT ended",
+                                  [&](const Statement& row) {
+                                    snapshot.last_events[row.Bytes(0)] = row.Int(1);
+                                    return absl::OkStatus();
+                                  }));
+  EVOGRAD_RETURN_IF_ERROR(ForEach(
+      database, "SELECT uid, checkpoint FROM checkpoints JOIN jobs ON checkpoints.job = ordinal",
+      [&](const Statement& row) {
+        EVOGRAD_ASSIGN_OR_RETURN(v1::Checkpoint checkpoint,
+                                 Parse<v1::Checkpoint>(row.Bytes(1), "checkpoint's record"));
+        snapshot.checkpoints.push_back({row.Bytes(0), std::move(checkpoint)});
+        return absl::OkStatus();
+      }));
+  return snapshot;
+}
+
 }  // namespace
 
 struct Store::Statements {
@@ -100,8 +186,12 @@ Store::Store(std::unique_ptr<Database> database) : database_(std::move(database)
 Store::~Store() = default;
 
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& path) {
+  EVOGRAD_ASSIGN_OR_RETURN(const StoreKind kind, InspectStore(path));
+  if (kind == StoreKind::kNone) EVOGRAD_RETURN_IF_ERROR(CreateStore(path));
   EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<Database> database,
                            Database::Open(path, Database::kReadWrite));
+  EVOGRAD_RETURN_IF_ERROR(CheckSchema(database.get()));
+  MakePrivate(path);
   EVOGRAD_ASSIGN_OR_RETURN(const std::string mode,
                            database->QueryText("PRAGMA journal_mode = WAL"));
   if (mode != "wal") {
@@ -113,10 +203,23 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& path) {
   EVOGRAD_RETURN_IF_ERROR(
       database->Execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
                         "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON"));
-  EVOGRAD_RETURN_IF_ERROR(CheckSchema(database.get()));
+  EVOGRAD_RETURN_IF_ERROR(CheckStructure(database.get()));
   std::unique_ptr<Store> store(new Store(std::move(database)));
   EVOGRAD_RETURN_IF_ERROR(store->Prepare());
   return store;
+}
+
+absl::StatusOr<Snapshot> Store::Peek(const std::string& path) {
+  EVOGRAD_ASSIGN_OR_RETURN(const StoreKind kind, InspectStore(path));
+  if (kind != StoreKind::kOurs) return absl::NotFoundError(absl::StrCat(path, " is no store yet"));
+  EVOGRAD_ASSIGN_OR_RETURN(const std::unique_ptr<Database> database,
+                           Database::Open(path, Database::kReadWrite));
+  database->WaitForLocks(0);
+  database->KeepLogAtEnd();
+  // Alone with the file, SQLite needs no shared memory, which would be a file to be written.
+  EVOGRAD_RETURN_IF_ERROR(database->Execute("PRAGMA locking_mode = EXCLUSIVE"));
+  EVOGRAD_RETURN_IF_ERROR(CheckSchema(database.get()));
+  return ReadAll(database.get());
 }
 
 absl::Status Store::Prepare() {
@@ -160,50 +263,9 @@ absl::Status Store::Prepare() {
 }
 
 absl::StatusOr<Snapshot> Store::Load() {
-  Snapshot snapshot;
   EVOGRAD_RETURN_IF_ERROR(
       database_->Execute("UPDATE counters SET value = value + 1 WHERE name = 'incarnation'"));
-  EVOGRAD_ASSIGN_OR_RETURN(
-      snapshot.incarnation,
-      database_->QueryInt("SELECT value FROM counters WHERE name = 'incarnation'"));
-  Database* database = database_.get();
-  EVOGRAD_RETURN_IF_ERROR(
-      ForEach(database, "SELECT ordinal, device_kind, job FROM jobs ORDER BY ordinal",
-              [&](const Statement& row) {
-                EVOGRAD_ASSIGN_OR_RETURN(v1::Job job, Parse<v1::Job>(row.Bytes(2), "job"));
-                snapshot.jobs.push_back(
-                    {row.Int(0), static_cast<v1::DeviceKind>(row.Int(1)), std::move(job)});
-                return absl::OkStatus();
-              }));
-  EVOGRAD_RETURN_IF_ERROR(ForEach(
-      database, "SELECT request_id, digest, uid FROM requests JOIN jobs ON requests.job = ordinal",
-      [&](const Statement& row) {
-        snapshot.requests.push_back({row.Bytes(0), row.Bytes(1), row.Bytes(2)});
-        return absl::OkStatus();
-      }));
-  EVOGRAD_RETURN_IF_ERROR(ForEach(database,
-                                  "SELECT uid, encoded FROM hyper_states JOIN jobs ON "
-                                  "hyper_states.job = ordinal WHERE NOT ended",
-                                  [&](const Statement& row) {
-                                    snapshot.hyper_states[row.Bytes(0)] = row.Bytes(1);
-                                    return absl::OkStatus();
-                                  }));
-  EVOGRAD_RETURN_IF_ERROR(ForEach(database,
-                                  "SELECT uid, (SELECT max(sequence) FROM events WHERE job = "
-                                  "ordinal) FROM jobs WHERE NOT ended",
-                                  [&](const Statement& row) {
-                                    snapshot.last_events[row.Bytes(0)] = row.Int(1);
-                                    return absl::OkStatus();
-                                  }));
-  EVOGRAD_RETURN_IF_ERROR(ForEach(
-      database, "SELECT uid, checkpoint FROM checkpoints JOIN jobs ON checkpoints.job = ordinal",
-      [&](const Statement& row) {
-        EVOGRAD_ASSIGN_OR_RETURN(v1::Checkpoint checkpoint,
-                                 Parse<v1::Checkpoint>(row.Bytes(1), "checkpoint's record"));
-        snapshot.checkpoints.push_back({row.Bytes(0), std::move(checkpoint)});
-        return absl::OkStatus();
-      }));
-  return snapshot;
+  return ReadAll(database_.get());
 }
 
 absl::Status Store::Commit(const std::vector<Record>& records) {

@@ -27,9 +27,12 @@ namespace evograd {
 
 class Store : public StepLog {
  public:
-  // Creates the database where it is missing. FAILED_PRECONDITION: it was written by a newer
-  // coordinator.
+  // Creates the database where it is missing, for its owner alone. FAILED_PRECONDITION: it was
+  // written by a newer coordinator, or by another program, and is left as it is.
   static absl::StatusOr<std::unique_ptr<Store>> Open(const std::string& path);
+  // What an existing store holds, as Load, without writing to it or needing room on the disk, and
+  // without a new incarnation. UNAVAILABLE: some other program has it open.
+  static absl::StatusOr<Snapshot> Peek(const std::string& path);
   ~Store() override;
 
   // Everything that is stored, under a new incarnation number, which is made durable.

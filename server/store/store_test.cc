@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,10 +16,12 @@
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/data_folder.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/store/data_dir.h"
@@ -168,9 +171,104 @@ TEST_F(StoreTest, NewerForeignAndDamagedFilesAreRefused) {
       Database::Open(foreign, Database::kReadWrite).value()->Execute("CREATE TABLE t (x)").ok());
   EXPECT_EQ(Store::Open(foreign).status().code(), absl::StatusCode::kFailedPrecondition);
 
+  // It was not even converted to another kind of log.
+  EXPECT_EQ(Database::Open(foreign, Database::kReadWrite)
+                .value()
+                ->QueryText("PRAGMA journal_mode")
+                .value(),
+            "delete");
+
   const std::string garbage = dir_.path() + "/garbage.sqlite";
   std::ofstream(garbage) << std::string(10'000, 'x');
   EXPECT_EQ(Store::Open(garbage).status().code(), absl::StatusCode::kDataLoss);
+}
+
+// Runs `work` in a process that ends without closing anything, as by kill -9.
+template <typename Work>
+void InDyingProcess(Work work) {
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) _exit(work() ? 0 : 1);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+}
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST_F(StoreTest, AYoungStoreWhoseMarkIsOnlyInItsLogIsOpened) {
+  const std::string model = dir_.path() + "/model.sqlite";
+  ASSERT_TRUE(Store::Open(model).ok());
+  const std::string schema = Database::Open(model, Database::kReadWrite)
+                                 .value()
+                                 ->QueryText("SELECT group_concat(sql, ';') FROM sqlite_schema")
+                                 .value();
+  // Earlier coordinators made it like this.
+  InDyingProcess([&] {
+    Database* database = Database::Open(path(), Database::kReadWrite).value().release();
+    return database->QueryText("PRAGMA journal_mode = WAL").ok() &&
+           database
+               ->Execute(absl::StrCat("BEGIN;", schema,
+                                      ";INSERT INTO counters VALUES ('incarnation', 6);"
+                                      "PRAGMA application_id = 0x45766F47;"
+                                      "PRAGMA user_version = 1;COMMIT"))
+               .ok();
+  });
+  EXPECT_EQ(InspectStore(path()).value(), StoreKind::kYoung);
+  EXPECT_EQ(Open()->Load()->incarnation, 7);
+  EXPECT_EQ(InspectStore(path()).value(), StoreKind::kOurs);
+}
+
+TEST_F(StoreTest, ALookWritesNothing) {
+  EXPECT_EQ(Store::Peek(path()).status().code(), absl::StatusCode::kNotFound);
+  InDyingProcess([&] {
+    Store* store = Store::Open(path()).value().release();
+    return store->Load().ok() && store->Commit({JobAt(0)}).ok() &&
+           store->Commit(StepRecords(0)).ok();
+  });
+  unlink((path() + "-shm").c_str());
+  const std::string before = ReadFile(path()), log = ReadFile(path() + "-wal");
+  ASSERT_FALSE(log.empty());
+  const absl::StatusOr<Snapshot> seen = Store::Peek(path());
+  ASSERT_TRUE(seen.ok()) << seen.status();
+  ASSERT_THAT(seen->jobs, SizeIs(1));
+  EXPECT_EQ(seen->jobs[0].job.committed_steps(), 1);
+  EXPECT_EQ(ReadFile(path()), before);
+  EXPECT_EQ(ReadFile(path() + "-wal"), log);
+  EXPECT_NE(access((path() + "-shm").c_str(), F_OK), 0);
+  // While it is open, it is not to be looked at, and nobody waits.
+  const std::unique_ptr<Store> store = Open();
+  EXPECT_EQ(Store::Peek(path()).status().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(StoreTest, ALockThatIsHeldForTooLongIsSaidAndNothingWasWritten) {
+  Open();
+  auto other = Database::Open(path(), Database::kReadWrite).value();
+  ASSERT_TRUE(other->Execute("BEGIN IMMEDIATE").ok());
+  auto database = Database::Open(path(), Database::kReadWrite).value();
+  database->WaitForLocks(120);
+  const absl::Status status = database->Execute("BEGIN IMMEDIATE");
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  ASSERT_TRUE(other->Execute("ROLLBACK").ok());
+  EXPECT_TRUE(database->Execute("BEGIN IMMEDIATE").ok());
+}
+
+TEST_F(StoreTest, FilesAreTheirOwnersAlone) {
+  const mode_t old = umask(0);
+  Open();
+  umask(old);
+  // As earlier coordinators left it.
+  ASSERT_EQ(chmod(path().c_str(), 0644), 0);
+  const std::unique_ptr<Store> store = Open();
+  ASSERT_TRUE(store->Commit({JobAt(0)}).ok());
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    struct stat info;
+    ASSERT_EQ(stat((path() + suffix).c_str(), &info), 0) << suffix;
+    EXPECT_EQ(info.st_mode & 0777, 0600) << suffix;
+  }
 }
 
 TEST_F(StoreTest, OneProcessOwnsADirectory) {
