@@ -201,6 +201,22 @@ TEST_F(CoordinatorMainTest, ACleanStopLeavesOneFileWithEverything) {
   }
 }
 
+TEST_F(CoordinatorMainTest, AFolderOfAnEarlierVersionIsGoneOnWith) {
+  std::filesystem::create_directories(data_dir());
+  sqlite3* store = nullptr;
+  ASSERT_EQ(sqlite3_open((data_dir() + "/store.sqlite").c_str(), &store), SQLITE_OK);
+  std::ifstream file("server/store/testdata/schema1.sql");
+  const std::string sql{std::istreambuf_iterator<char>(file), {}};
+  ASSERT_EQ(sqlite3_exec(store, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(store);
+  for (const int jobs : {2, 3}) {
+    const auto child = Serve();
+    EXPECT_EQ(CountJobs(), jobs);
+    EXPECT_TRUE(Create("job" + std::to_string(jobs)).ok());
+    child->End(SIGKILL);
+  }
+}
+
 TEST_F(CoordinatorMainTest, WhatItMakesIsItsOwnersAloneWhateverTheUmask) {
   // The folder was there before.
   std::filesystem::create_directories(data_dir());

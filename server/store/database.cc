@@ -109,6 +109,10 @@ std::string Statement::Bytes(int column) const {
                    : std::string(static_cast<const char*>(data), static_cast<size_t>(size));
 }
 
+bool Statement::IsNull(int column) const {
+  return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL;
+}
+
 absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path, Mode mode) {
   sqlite3* connection = nullptr;
   const int flags =

@@ -45,6 +45,7 @@ class Statement {
   void Reset();
   int64_t Int(int column) const;
   std::string Bytes(int column) const;
+  bool IsNull(int column) const;
 
  private:
   struct Finalize {
