@@ -85,9 +85,9 @@ inline constexpr int kKeepaliveTimeoutMs = 10'000;
 inline constexpr int kMaxLocalRestartsPerHour = 30;
 inline constexpr int kLocalRestartDelayMinMs = 100;
 inline constexpr int kLocalRestartDelayMaxMs = 60'000;
-// A program that ran for so long had started well: its waits begin anew, and where it then ends by
-// itself it is worth another start.
-inline constexpr int kLocalSettledMs = 10'000;
+// A program that ran for so long had started well, on a slow machine too: its waits begin anew, and
+// where it then ends by itself it is worth another start.
+inline constexpr int kLocalSettledMs = 30'000;
 // Processes on one machine.
 inline constexpr int kMaxLocalWorkers = 256;
 

@@ -35,8 +35,9 @@ namespace evograd {
 namespace {
 
 constexpr int kQuotedLines = 15;
-// SQLite may have to recover a large log first.
-constexpr absl::Duration kStartPatience = absl::Seconds(60);
+// The coordinator reads its whole store first, and may have to wait for another program's lock.
+constexpr absl::Duration kStartPatience =
+    absl::Seconds(120) + absl::Milliseconds(limits::kStoreBusyMs);
 // What a worker's longest kernel and a coordinator's last write may take.
 constexpr absl::Duration kStopPatience = absl::Seconds(5);
 
@@ -200,7 +201,7 @@ absl::Status Cluster::WaitForAddress() {
     if (absl::Now() > deadline) {
       return Failure(absl::StrCat("the coordinator did not begin to listen within ",
                                   absl::FormatDuration(kStartPatience), "; its log is ",
-                                  LogPath(coordinator)));
+                                  LogPath(coordinator), Said(*coordinator.process)));
     }
   }
 }

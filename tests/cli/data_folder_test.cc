@@ -89,7 +89,10 @@ TEST_F(DataFolderTest, AFullDiskIsOutlived) {
   ASSERT_EQ(Submit("before").exit_code, 0);
   ASSERT_TRUE(disk.Fill("theirs"));
   // Whether they are taken does not matter: one of them finds no room.
-  for (int i = 0; i < 200 && !Said("it was started again"); ++i) Submit(absl::StrCat("full-", i));
+  for (int i = 0; i < 200 && !Said("it was started again"); ++i) {
+    Submit(absl::StrCat("full-", i));
+    ASSERT_FALSE(up_->WaitForEnd(absl::ZeroDuration())) << Read(folder_ + "/up.log");
+  }
   WaitFor("it was started again");
   EXPECT_THAT(Read(folder_ + "/up.log"),
               AllOf(HasSubstr("the coordinator ended with exit code 1; it said:"),
@@ -114,7 +117,7 @@ TEST_F(DataFolderTest, AFolderOfSomebodyElseStaysAsItIs) {
 
 TEST_F(DataFolderTest, AnEndInOrderLeavesOneStoreFile) {
   Up();
-  ASSERT_EQ(Submit("job").exit_code, 0);
+  ASSERT_EQ(Submit("one-job").exit_code, 0);
   up_->Signal(SIGTERM);
   ASSERT_TRUE(up_->WaitForEnd(absl::InfiniteDuration()));
   EXPECT_EQ(up_->exit_code(), 0);
