@@ -78,6 +78,13 @@ inline constexpr int kMaxPageBytes = 2 << 20;
 inline constexpr int kKeptCheckpoints = 2;
 // Checkpoints by time take at most one part in so many of it.
 inline constexpr int kCheckpointCostRatio = 20;
+// A backup or a person with a shell may hold the store's lock for a while; workers go on meanwhile.
+inline constexpr int kStoreBusyMs = 60'000;
+// What a full disk leaves to the store for a start: its log is folded in at 4 MB, and one step's
+// hyperparameters are at most some 14 MB.
+inline constexpr int64_t kStoreReserveBytes = int64_t{16} << 20;
+// Uploads are refused below it: hours of steps, while somebody makes room.
+inline constexpr int64_t kDiskFloorBytes = int64_t{64} << 20;
 // Each holds a file and a thread of the server.
 inline constexpr int kMaxConcurrentTransfers = 16;
 // gRPC's own for synchronous calls: the transfers, and a few to refuse more of them.
@@ -95,8 +102,15 @@ inline constexpr int kClientKeepaliveMs = 30'000;
 inline constexpr int kMinPingIntervalMs = 10'000;
 inline constexpr int kKeepaliveTimeoutMs = 10'000;
 
-// Times `evograd run` and `up` start killed programs again: more is a defect, not an accident.
-inline constexpr int kMaxLocalRestarts = 10;
+// Times `evograd run` and `up` start one of their programs again within an hour: more is a defect,
+// not an accident. With the waits below the last ones are a minute apart, so a disk that is full
+// for twenty minutes is outlived.
+inline constexpr int kMaxLocalRestartsPerHour = 30;
+inline constexpr int kLocalRestartDelayMinMs = 100;
+inline constexpr int kLocalRestartDelayMaxMs = 60'000;
+// A program that ran for so long had started well, on a slow machine too: its waits begin anew, and
+// where it then ends by itself it is worth another start.
+inline constexpr int kLocalSettledMs = 30'000;
 // Processes on one machine.
 inline constexpr int kMaxLocalWorkers = 256;
 
