@@ -253,6 +253,10 @@ void Groups::Start(JobEntry* job, const std::vector<WorkerEntry*>& ranks) {
   start.set_generation(proto.generation());
   *start.mutable_spec() = proto.spec();
   start.set_size(static_cast<int>(ranks.size()));
+  start.set_several_hosts(std::any_of(ranks.begin(), ranks.end(), [&](const WorkerEntry* worker) {
+    return worker->hello.network().empty() ||
+           worker->hello.network() != ranks.front()->hello.network();
+  }));
   start.set_donor_holds_state(donor);
   start.set_checkpoint(group.from_checkpoint);
   start.set_committed_steps(proto.committed_steps());
