@@ -27,6 +27,12 @@ inline constexpr int kTransferTimeoutMs = 3'600'000;
 inline constexpr int kWorkerExitSeconds = 10;
 // A peer may still be reading its data when the others are ready.
 inline constexpr int kRendezvousTimeoutMs = 300'000;
+// Who dials a rank's port shows within this time that it is one of the group; a rank that is held
+// up for longer dials again.
+inline constexpr int kHandshakeTimeoutMs = 10'000;
+// Connections to a rank's port, beside those of its group, that may be in doubt at once; beyond it
+// the oldest is closed.
+inline constexpr int kMaxStrangers = 64;
 
 // A member looks at its cancel flag at least once a step; one that has not left its generation (or
 // dropped its job) after this long counts as lost.

@@ -87,7 +87,7 @@ EngineRunner::Options Agent::RunnerOptions() {
   options.make_engine = options_.make_engine;
   options.make_communicator = options_.make_communicator;
   options.engine.device = options_.device;
-  options.interface_address = options_.interface_address;
+  options.address = options_.address;
   options.cuda_device = options_.cuda_device;
   options.put = [this](int64_t generation, const std::string& key, const std::string& value) {
     Dispatch(RendezvousPut{generation, key, value});

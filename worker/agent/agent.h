@@ -45,7 +45,8 @@ struct AgentOptions {
   // "cpu" or "cuda:N".
   std::string device = "cpu";
   int cuda_device = 0;
-  std::string interface_address;
+  // As in EngineRunner::Options.
+  std::function<absl::StatusOr<std::string>(bool several_hosts)> address;
   absl::Duration reconnect_min = absl::Milliseconds(limits::kReconnectMinMs);
   absl::Duration reconnect_max = absl::Milliseconds(limits::kReconnectMaxMs);
   std::function<void(const std::string&)> say;
