@@ -25,8 +25,10 @@ inline constexpr int64_t kMaxPartialMessageBytes = int64_t{512} << 20;
 inline constexpr int kTransferTimeoutMs = 3'600'000;
 // A worker that was told to end and did not is ended by the kernel.
 inline constexpr int kWorkerExitSeconds = 10;
-// A peer may still be reading its data when the others are ready.
-inline constexpr int kRendezvousTimeoutMs = 300'000;
+// A peer may still be reading its data when the others are ready, or evaluating while they wait;
+// who stands still is found by the coordinator's watch, and these end only what it cannot see.
+inline constexpr int kRendezvousTimeoutMs = 3'600'000;
+inline constexpr int kCollectiveCeilingMs = 86'400'000;
 // Who dials a rank's port shows within this time that it is one of the group; a rank that is held
 // up for longer dials again.
 inline constexpr int kHandshakeTimeoutMs = 10'000;

@@ -355,8 +355,9 @@ void WorkerMessages::Trouble(const WorkerEntry& worker, const v1::Trouble& troub
   ActiveJob& active = *job->active;
   const std::string text = CutText(trouble.text(), limits::kMaxWorkerTextBytes);
   // It may be told every few seconds for days.
-  const bool told = !active.trouble.empty() &&
-                    state_.now.monotonic_ms < active.trouble_told_ms + limits::kTroubleNoticeIntervalMs;
+  const bool told =
+      !active.trouble.empty() &&
+      state_.now.monotonic_ms < active.trouble_told_ms + limits::kTroubleNoticeIntervalMs;
   active.trouble = text;
   if (told || text.empty()) return;
   active.trouble_told_ms = state_.now.monotonic_ms;

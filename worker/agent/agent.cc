@@ -71,7 +71,7 @@ v1::Hello Clean(v1::Hello hello) {
 Agent::Agent(AgentOptions options)
     : options_(std::move(options)),
       outbox_(limits::kMaxOutgoingMessages),
-      runner_(RunnerOptions(), &rendezvous_),
+      runner_(RunnerOptions(), &rendezvous_, &watch_),
       machine_(Clean(options_.hello)),
       uploader_(UploaderOptions()),
       engine_thread_([this] { EngineLoop(); }) {}
@@ -105,6 +105,7 @@ Uploader::Options Agent::UploaderOptions() {
   options.stub = [this] { return stub(); };
   options.done = [this](absl::Status status) { Dispatch(UploadOutcome{std::move(status)}); };
   options.say = [this](const std::string& text) { SayLine(text); };
+  options.trouble = [this](const std::string& text) { Dispatch(UploadTrouble{text}); };
   return options;
 }
 
@@ -201,6 +202,9 @@ std::optional<Stream::End> Agent::Dial() {
   events.up = [this] { Dispatch(StreamUp{}); };
   events.message = [this](const v1::CoordinatorMessage& message) { Dispatch(message); };
   events.down = [this] { Dispatch(StreamDown{}); };
+  events.heartbeat = [this] {
+    return watch_.Look(std::chrono::steady_clock::now(), ProcessorSeconds());
+  };
   const Stream::End end = stream.Run(events);
   absl::MutexLock lock(&stream_mutex_);
   stream_ = nullptr;

@@ -26,6 +26,7 @@
 #include "worker/agent/checkpoint_transfer.h"
 #include "worker/agent/engine_factory.h"
 #include "worker/agent/engine_runner.h"
+#include "worker/agent/engine_watch.h"
 #include "worker/agent/outbox.h"
 #include "worker/agent/rendezvous_table.h"
 #include "worker/agent/steady_flag.h"
@@ -95,6 +96,7 @@ class Agent {
   const AgentOptions options_;
   Outbox outbox_;
   RendezvousTable rendezvous_;
+  EngineWatch watch_;
   EngineRunner runner_;
   CheckpointTransfer download_;
   // When the loss of the connection was last told, if it was since there was one.

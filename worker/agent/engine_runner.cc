@@ -1,21 +1,49 @@
 #include "worker/agent/engine_runner.h"
 
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/service_limits.h"
 #include "common/status_macros.h"
+#include "worker/collective/suspects.h"
 
 namespace evograd::agent {
 
-EngineRunner::EngineRunner(Options options, RendezvousTable* table)
-    : options_(std::move(options)), table_(table) {}
+EngineRunner::EngineRunner(Options options, RendezvousTable* table, EngineWatch* watch)
+    : options_(std::move(options)), table_(table), watch_(watch) {}
+
+std::string EngineRunner::NameOf(const RunEngine& action) const {
+  switch (action.task) {
+    case EngineTask::kPrepare:
+      return "reading the job's data";
+    case EngineTask::kJoin:
+      return "joining the group";
+    case EngineTask::kStep:
+      return absl::StrCat("step ", engine_->completed_steps());
+    case EngineTask::kSerialise:
+      return "making a checkpoint";
+    case EngineTask::kEvaluate:
+      return "evaluating at the end";
+    case EngineTask::kLeave:
+      return "leaving the group";
+    case EngineTask::kDrop:
+      return "dropping the job";
+  }
+  return "";
+}
 
 EngineOutcome EngineRunner::Run(const RunEngine& action) {
   if (engine_ != nullptr) engine_->Forget(action.forget_before);
   EngineOutcome outcome;
+  const auto begin = std::chrono::steady_clock::now();
+  watch_->Does(NameOf(action), begin);
   outcome.status = Perform(action, &outcome);
+  const auto end = std::chrono::steady_clock::now();
+  watch_->Does("", end);
+  outcome.seconds = std::chrono::duration<double>(end - begin).count();
+  outcome.suspects = Suspects(outcome.status);
   outcome.has_state = has_state_;
   outcome.phases = has_state_ ? engine_->phases() : 0;
   return outcome;
@@ -54,7 +82,10 @@ absl::Status EngineRunner::Join(const v1::StartGeneration& start, EngineOutcome*
   if (start.rank() == 0 && !start.donor_holds_state()) {
     EVOGRAD_RETURN_IF_ERROR(MakeState(start.checkpoint()));
   }
-  EVOGRAD_RETURN_IF_ERROR(Connect(start));
+  const absl::Status connected = Connect(start);
+  // Its address or device does for no other job either.
+  outcome->any_job = !connected.ok();
+  EVOGRAD_RETURN_IF_ERROR(connected);
   EVOGRAD_RETURN_IF_ERROR(engine_->Synchronise(*communicator_));
   has_state_ = true;
   if (start.rank() == 0) outcome->results = engine_->pending();
@@ -83,7 +114,9 @@ absl::Status EngineRunner::Connect(const v1::StartGeneration& start) {
   CommunicatorOptions options;
   options.rank = start.rank();
   options.size = start.size();
-  options.timeout = absl::Seconds(start.spec().collective_timeout_seconds());
+  // A rank may have to wait for what has no bound, such as an evaluation of another; the
+  // coordinator watches whether anything moves.
+  options.timeout = absl::Milliseconds(limits::kCollectiveCeilingMs);
   options.rendezvous_timeout = absl::Milliseconds(limits::kRendezvousTimeoutMs);
   if (options_.address != nullptr && start.size() > 1) {
     EVOGRAD_ASSIGN_OR_RETURN(options.interface_address, options_.address(start.several_hosts()));
@@ -94,10 +127,13 @@ absl::Status EngineRunner::Connect(const v1::StartGeneration& start) {
                               [&](const std::string& key, const std::string& value) {
                                 options_.put(generation, key, value);
                               });
-  EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> communicator,
-                           options_.make_communicator(options, rendezvous));
+  watch_->Waits(std::chrono::steady_clock::now());
+  absl::StatusOr<std::unique_ptr<Communicator>> communicator =
+      options_.make_communicator(options, rendezvous);
+  watch_->GoesOn(std::chrono::steady_clock::now());
+  EVOGRAD_RETURN_IF_ERROR(communicator.status());
   absl::MutexLock lock(&mutex_);
-  communicator_ = std::move(communicator);
+  communicator_ = Watched(*std::move(communicator), watch_);
   // Stop may have come before there was anything to abort.
   if (cancelled_) communicator_->Abort();
   return absl::OkStatus();

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "worker/agent/engine_factory.h"
+#include "worker/agent/engine_watch.h"
 #include "worker/agent/rendezvous_table.h"
 #include "worker/core/inputs.h"
 
@@ -33,8 +34,8 @@ class EngineRunner {
     std::function<absl::StatusOr<std::string>(const std::string& name)> download;
   };
 
-  // `table` outlives it.
-  EngineRunner(Options options, RendezvousTable* table);
+  // `table` and `watch` outlive it.
+  EngineRunner(Options options, RendezvousTable* table, EngineWatch* watch);
 
   EngineOutcome Run(const RunEngine& action);
 
@@ -52,6 +53,8 @@ class EngineRunner {
   // Rank 0, where nobody holds state.
   absl::Status MakeState(const std::string& checkpoint);
   absl::Status Connect(const v1::StartGeneration& start);
+  // For a person.
+  std::string NameOf(const RunEngine& action) const;
   absl::Status Step(EngineOutcome* outcome);
   absl::Status Serialise();
   absl::Status Evaluate(EngineOutcome* outcome);
@@ -60,6 +63,7 @@ class EngineRunner {
 
   const Options options_;
   RendezvousTable* const table_;
+  EngineWatch* const watch_;
   CancelFlag cancelled_{false};
   std::unique_ptr<Engine> engine_;
   bool has_state_ = false;

@@ -1,0 +1,98 @@
+#include "worker/agent/engine_watch.h"
+
+#include <ctime>
+#include <utility>
+
+namespace evograd::agent {
+namespace {
+
+using Seconds = std::chrono::duration<double>;
+
+// A process whose engine stands still uses less: heartbeats take some 0.1 %. One that computes has
+// more even where fifty of them share a core.
+constexpr double kMovingShare = 0.01;
+
+class WatchedCommunicator : public Communicator {
+ public:
+  WatchedCommunicator(std::unique_ptr<Communicator> communicator, EngineWatch* watch)
+      : communicator_(std::move(communicator)), watch_(*watch) {}
+
+  int rank() const override { return communicator_->rank(); }
+  int size() const override { return communicator_->size(); }
+  Memory memory() const override { return communicator_->memory(); }
+
+  absl::Status AllGather(const void* send, void* receive, size_t bytes) override {
+    return Wait([&] { return communicator_->AllGather(send, receive, bytes); });
+  }
+  absl::Status AllToAll(const void* send, void* receive, size_t bytes_per_block) override {
+    return Wait([&] { return communicator_->AllToAll(send, receive, bytes_per_block); });
+  }
+  absl::Status Broadcast(void* data, size_t bytes, int root) override {
+    return Wait([&] { return communicator_->Broadcast(data, bytes, root); });
+  }
+  void Abort() override { communicator_->Abort(); }
+
+ private:
+  template <typename Collective>
+  absl::Status Wait(const Collective& collective) {
+    watch_.Waits(std::chrono::steady_clock::now());
+    const absl::Status status = collective();
+    watch_.GoesOn(std::chrono::steady_clock::now());
+    return status;
+  }
+
+  const std::unique_ptr<Communicator> communicator_;
+  EngineWatch& watch_;
+};
+
+}  // namespace
+
+void EngineWatch::Does(const std::string& what, Time now) {
+  absl::MutexLock lock(&mutex_);
+  doing_ = what;
+  waiting_ = false;
+  since_ = moved_ = now;
+  moved_processor_ = ProcessorSeconds();
+}
+
+void EngineWatch::Waits(Time now) {
+  absl::MutexLock lock(&mutex_);
+  waiting_ = true;
+  since_ = now;
+}
+
+void EngineWatch::GoesOn(Time now) {
+  absl::MutexLock lock(&mutex_);
+  waiting_ = false;
+  since_ = moved_ = now;
+  moved_processor_ = ProcessorSeconds();
+}
+
+v1::Heartbeat EngineWatch::Look(Time now, double processor_seconds) {
+  absl::MutexLock lock(&mutex_);
+  v1::Heartbeat heartbeat;
+  if (doing_.empty()) return heartbeat;
+  const double still = Seconds(now - moved_).count();
+  if (processor_seconds - moved_processor_ > kMovingShare * still) {
+    moved_ = now;
+    moved_processor_ = processor_seconds;
+  }
+  heartbeat.set_doing(doing_);
+  heartbeat.set_waiting(waiting_);
+  heartbeat.set_doing_seconds(Seconds(now - since_).count());
+  if (!waiting_) heartbeat.set_still_seconds(Seconds(now - moved_).count());
+  return heartbeat;
+}
+
+double ProcessorSeconds() {
+  timespec used{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return static_cast<double>(used.tv_sec) + 1e-9 * static_cast<double>(used.tv_nsec);
+}
+
+std::unique_ptr<Communicator> Watched(std::unique_ptr<Communicator> communicator,
+                                      EngineWatch* watch) {
+  return std::make_unique<WatchedCommunicator>(std::move(communicator), watch);
+}
+
+}  // namespace evograd::agent
