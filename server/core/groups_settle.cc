@@ -385,10 +385,6 @@ void Groups::Start(JobEntry* job, const std::vector<WorkerEntry*>& ranks) {
   state_.Touch(job);
   v1::StartGeneration start = StartMessage(*job);
   start.set_size(static_cast<int>(ranks.size()));
-  start.set_several_hosts(std::any_of(ranks.begin(), ranks.end(), [&](const WorkerEntry* worker) {
-    return worker->hello.network().empty() ||
-           worker->hello.network() != ranks.front()->hello.network();
-  }));
   start.set_donor_holds_state(donor);
   start.set_checkpoint(group.from_checkpoint);
   start.set_several_hosts(std::any_of(ranks.begin(), ranks.end(), [&](const WorkerEntry* worker) {
