@@ -31,7 +31,7 @@ inline constexpr int kRendezvousTimeoutMs = 3'600'000;
 inline constexpr int kCollectiveCeilingMs = 86'400'000;
 // Who dials a rank's port shows within this time that it is one of the group; a rank that is held
 // up for longer dials again.
-inline constexpr int kHandshakeTimeoutMs = 10'000;
+inline constexpr int kRankHandshakeTimeoutMs = 10'000;
 // Connections to a rank's port, beside those of its group, that may be in doubt at once; beyond it
 // the oldest is closed.
 inline constexpr int kMaxStrangers = 64;

@@ -86,7 +86,10 @@ done
 
 "${child[@]}" "$coordinator" --data_dir="$folder/data" --listen=0.0.0.0:0 --insecure --port_file="$folder/port" \
   >"$folder/coordinator.log" 2>&1 &
-await test -s "$folder/port"
+readonly coordinator_pid=$!
+serves_or_ended() { [ -s "$folder/port" ] || ! kill -0 $coordinator_pid; }
+await serves_or_ended
+[ -s "$folder/port" ] || fail "the coordinator ended"
 port=$(sed 's/.*://' "$folder/port")
 
 cli() { timeout $patience "$evograd" --coordinator "127.0.0.1:$port" "$@"; }

@@ -282,7 +282,7 @@ void Forming::Accept(absl::Time now) {
                                         [](const Link& link) { return link.dialled < 0; });
     if (in_doubt >= options_.size + limits::kMaxStrangers) DropOldestStranger();
     Link link{std::move(fd), Handshake::Accept(secret_, options_.rank, options_.size), -1};
-    link.deadline = now + absl::Milliseconds(limits::kHandshakeTimeoutMs);
+    link.deadline = now + absl::Milliseconds(limits::kRankHandshakeTimeoutMs);
     links_.push_back(std::move(link));
   }
 }

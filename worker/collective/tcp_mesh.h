@@ -3,7 +3,7 @@
 //
 // A rank's port is open to anybody: whoever connects and is no rank of the group, says nothing,
 // speaks another protocol or knows no secret, is dropped alone and within
-// limits::kHandshakeTimeoutMs. Once the mesh is complete the port is closed.
+// limits::kRankHandshakeTimeoutMs. Once the mesh is complete the port is closed.
 #ifndef EVOGRAD_WORKER_COLLECTIVE_TCP_MESH_H_
 #define EVOGRAD_WORKER_COLLECTIVE_TCP_MESH_H_
 
