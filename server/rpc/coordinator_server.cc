@@ -90,6 +90,7 @@ struct CoordinatorServer::Parts {
     if (loop != nullptr) loop->Stop();
     if (pump != nullptr) pump->Stop();
     server.reset();
+    transfer.reset();
     pump.reset();
     loop.reset();
     data_dir.reset();
