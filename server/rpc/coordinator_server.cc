@@ -18,6 +18,7 @@
 #include "common/status_macros.h"
 #include "server/rpc/event_pump.h"
 #include "server/rpc/job_service.h"
+#include "server/rpc/stall_watch.h"
 #include "server/rpc/worker_service.h"
 #include "server/store/checkpoint_files.h"
 #include "server/store/data_dir.h"
@@ -45,12 +46,13 @@ void Configure(const std::string& listen, int* port, grpc::ServerBuilder* builde
   builder->AddListeningPort(listen, grpc::InsecureServerCredentials(), port);
   // A second coordinator on the same port is an error, not a sharer.
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  // Of all services: gRPC has no bound of a method.
-  builder->SetMaxReceiveMessageSize(limits::kMaxWorkerMessageBytes);
+  // Longer ones of workers come in parts.
+  builder->SetMaxReceiveMessageSize(limits::kMaxMessageBytes);
   // Dead peers are noticed within interval + timeout; those who ping as often as the limits say are
   // welcome.
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, limits::kKeepaliveIntervalMs);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, limits::kKeepaliveTimeoutMs);
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, limits::kHandshakeTimeoutMs);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
@@ -90,6 +92,8 @@ struct CoordinatorServer::Parts {
     if (loop != nullptr) loop->Stop();
     if (pump != nullptr) pump->Stop();
     server.reset();
+    watch.reset();
+    // Threads of transfers may still be at their files.
     transfer.reset();
     pump.reset();
     loop.reset();
@@ -102,6 +106,7 @@ struct CoordinatorServer::Parts {
   std::unique_ptr<EventPump> pump;
   std::unique_ptr<CoordinatorLoop> loop;
   std::unique_ptr<CheckpointTransfer> transfer;
+  std::unique_ptr<StallWatch> watch;
   std::unique_ptr<JobService> job_service;
   std::unique_ptr<WorkerService> worker_service;
   std::unique_ptr<grpc::Server> server;
@@ -174,10 +179,14 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
   };
   EVOGRAD_ASSIGN_OR_RETURN(parts->loop,
                            CoordinatorLoop::Start(std::move(store), std::move(loop_options)));
-  parts->transfer = std::make_unique<CheckpointTransfer>(parts->loop.get(), parts->files.get());
-  parts->job_service =
-      std::make_unique<JobService>(parts->loop.get(), parts->pump.get(), parts->transfer.get());
-  parts->worker_service = std::make_unique<WorkerService>(parts->loop.get(), parts->transfer.get());
+  parts->watch = std::make_unique<StallWatch>(options.peer_stall_ms);
+  parts->transfer = std::make_unique<CheckpointTransfer>(parts->loop.get(), parts->files.get(),
+                                                         parts->watch.get());
+  parts->job_service = std::make_unique<JobService>(
+      WatchReactor::Shared{parts->loop.get(), parts->pump.get(), parts->watch.get()},
+      parts->transfer.get());
+  parts->worker_service =
+      std::make_unique<WorkerService>(parts->loop.get(), parts->watch.get(), parts->transfer.get());
 
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();

@@ -33,6 +33,7 @@ struct CoordinatorOptions {
   // The coordinator cannot go on; the process must end. From any thread.
   std::function<void(const absl::Status&)> on_failure;
   int64_t watch_keepalive_ms = limits::kWatchKeepaliveMs;
+  int64_t peer_stall_ms = limits::kPeerStallMs;
 };
 
 class CoordinatorServer {
