@@ -36,8 +36,7 @@ namespace {
 
 constexpr int kQuotedLines = 15;
 // The coordinator reads its whole store first, and may have to wait for another program's lock.
-constexpr absl::Duration kStartPatience =
-    absl::Seconds(120) + absl::Milliseconds(limits::kStoreBusyMs);
+constexpr absl::Duration kStartPatience = absl::Milliseconds(120'000 + limits::kStoreBusyMs);
 // What a worker's longest kernel and a coordinator's last write may take.
 constexpr absl::Duration kStopPatience = absl::Seconds(5);
 
