@@ -37,6 +37,7 @@
 #include "worker/collective/communicator_factory.h"
 #include "worker/collective/nccl_communicator.h"
 #include "worker/engine/engine.h"
+#include "worker/engine/numerics.h"
 
 ABSL_FLAG(std::string, coordinator, "", "Where the coordinator listens: host:port.");
 ABSL_FLAG(std::string, device, "auto",
@@ -146,6 +147,7 @@ absl::StatusOr<agent::AgentOptions> MakeOptions() {
   hello.set_device_name(device.cuda ? device.name : CpuName());
   hello.set_host(HostName());
   hello.set_process_id(getpid());
+  hello.set_numerics(Numerics(device.name));
   return options;
 }
 
