@@ -109,9 +109,9 @@ TEST(LftEngineTest, TheBaseStepIsThatOfPlainTrainingAndMembersMoveNoStatistics) 
   }
 }
 
-// One seed's accuracy hangs on its last bits, and so on the machine: seeds deviate by 0.12 from
-// their mean, which was 0.68 on AVX2 and 0.69 on SSE4.1. A half is four standard errors of the mean
-// away; losses deviate by a tenth of their margin.
+// One seed's accuracy hangs on its last bits, and so on the machine: seeds deviate by 0.14 from
+// their mean, which was 0.66 on AVX2. A half is three standard errors of the mean of eight away,
+// the losses' thresholds are six and more.
 TEST(LftEngineTest, BothLearn) {
   constexpr int kSeeds = 8;
   double accuracy = 0;
