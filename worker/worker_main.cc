@@ -38,6 +38,7 @@
 #include "worker/collective/local_address.h"
 #include "worker/collective/nccl_communicator.h"
 #include "worker/engine/engine.h"
+#include "worker/engine/numerics.h"
 
 ABSL_FLAG(std::string, coordinator, "", "Where the coordinator listens: host:port.");
 ABSL_FLAG(std::string, device, "auto",
@@ -172,6 +173,7 @@ absl::StatusOr<agent::AgentOptions> MakeOptions() {
   hello.set_process_id(getpid());
   hello.set_process_nonce(ProcessNonce());
   hello.set_network(LoopbackNetwork());
+  hello.set_numerics(Numerics(device.name));
   return options;
 }
 

@@ -27,12 +27,16 @@ class RunError(Exception):
 
 
 def device():
-    name = platform.processor() or platform.machine()
+    name, flags = platform.processor() or platform.machine(), []
     for line in open("/proc/cpuinfo", encoding="utf8"):
         if line.startswith("model name"):
             name = line.split(":", 1)[1].strip()
+        if line.startswith("flags"):
+            flags = line.split()
             break
-    return f"{name}, {os.cpu_count()} cores"
+    # What the digests of results depend on.
+    isa = next((isa for flag, isa in (("avx512bw", "AVX-512"), ("avx2", "AVX2")) if flag in flags), "SSE4.1")
+    return f"{name}, {os.cpu_count()} cores, {isa}"
 
 
 def revision():

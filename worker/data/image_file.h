@@ -34,6 +34,12 @@ struct Image {
 
 absl::StatusOr<Image> ReadImage(const std::string& path);
 
+// Whether ReadImage will find a picture there, as far as a file's first and last kilobytes tell:
+// it is a regular file that may be read, begins as a picture that is not refused, and is not cut
+// off. Where they leave a doubt the whole file is decoded. OK is no promise: a byte in the middle
+// may be damaged.
+absl::Status CheckImageFile(const std::string& path);
+
 // The bytes of a file; `name` stands in error messages.
 absl::StatusOr<Image> DecodeImage(absl::string_view bytes, const std::string& name);
 

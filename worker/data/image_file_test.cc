@@ -105,13 +105,67 @@ TEST(ImageFileTest, ExtentsHaveABound) {
 }
 
 // Written by hand: 1 x 1, grey, 16 bits.
-TEST(ImageFileTest, SixteenBitGreyIsRefused) {
-  const std::string png(
+const std::string& SixteenBitGrey() {
+  static const std::string& png = *new std::string(
       "\x89PNG\r\n\x1A\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x10\0\0\0\0\x6A\xEE\x47\x16\0\0\0\0IEND\xAE"
       "\x42\x60\x82",
       45);
-  ExpectRefused(DecodeImage(png, "d.png"), absl::StatusCode::kDataLoss,
+  return png;
+}
+
+TEST(ImageFileTest, SixteenBitGreyIsRefused) {
+  ExpectRefused(DecodeImage(SixteenBitGrey(), "d.png"), absl::StatusCode::kDataLoss,
                 {"d.png: is a PNG of 16-bit grey", "convert it"});
+}
+
+TEST(ImageFileTest, ApplesOwnPngIsNamed) {
+  std::string png = EncodePng(MakePicture(8, 8, 1, 2));
+  png.insert(8, std::string("\0\0\0\4CgBI\x50\0\x20\6\x2C\xB8\x77\x66", 16));
+  ExpectRefused(DecodeImage(png, "e.png"), absl::StatusCode::kDataLoss, {"e.png: ", "CgBI"});
+}
+
+// Written as a file: what a look at it says.
+absl::Status Look(const std::string& bytes) {
+  const std::string path = testing::TempDir() + "/looked-at";
+  WriteFileOrDie(path, bytes);
+  return CheckImageFile(path);
+}
+
+TEST(ImageFileTest, ALookFindsWhatReadingWouldWithoutDecoding) {
+  // Noise, so that files are longer than the blocks that are looked at.
+  const Image large = MakePicture(200, 210, 3, 4);
+  const Image small = MakePicture(20, 16, 3, 4);
+  for (const std::string& good :
+       {EncodePng(small), EncodePng(large), EncodeJpeg(small, 90), EncodeJpeg(large, 98)}) {
+    EXPECT_TRUE(Look(good).ok()) << Look(good);
+    EXPECT_TRUE(Look(good + "bytes of a camera's").ok());
+    for (const size_t size : {good.size() * 9 / 10, good.size() / 2, size_t{20}}) {
+      EXPECT_EQ(Look(good.substr(0, size)).code(), absl::StatusCode::kDataLoss) << size;
+    }
+  }
+  EXPECT_GT(EncodePng(large).size(), 3 * 4096u);
+  EXPECT_GT(EncodeJpeg(large, 98).size(), 3 * 4096u);
+  // A damaged middle is not looked at: that is what makes it cheap.
+  std::string damaged = EncodePng(large);
+  damaged[damaged.size() / 2] ^= 1;
+  EXPECT_TRUE(Look(damaged).ok());
+  EXPECT_FALSE(DecodeImage(damaged, "f").ok());
+}
+
+TEST(ImageFileTest, ALookRefusesWhatIsRefusedBeforePixels) {
+  for (const std::string& bad : {std::string(), std::string("GIF89a, say"), SixteenBitGrey(),
+                                 EncodePng(MakePicture(1, limits::kMaxImageExtent + 1, 1, 2))}) {
+    const std::string path = testing::TempDir() + "/looked-at";
+    const absl::Status looked = Look(bad);
+    EXPECT_FALSE(looked.ok());
+    EXPECT_EQ(looked, ReadImage(path).status());
+  }
+  // A PNG without its last chunk is read, and so it passes.
+  const std::string png = EncodePng(MakePicture(9, 9, 1, 2));
+  EXPECT_EQ(Look(png.substr(0, png.size() - 12)),
+            DecodeImage(png.substr(0, png.size() - 12), "g").status());
+  EXPECT_EQ(CheckImageFile(testing::TempDir()).code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(CheckImageFile(testing::TempDir() + "/none").code(), absl::StatusCode::kNotFound);
 }
 
 }  // namespace

@@ -207,7 +207,7 @@ absl::Status CheckCover(std::vector<NamedEntry>* entries, int64_t data_bytes,
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> ReadHeader(const FileBytes& file) {
+absl::StatusOr<std::string> ReadHeader(const FileBytes& file, int64_t max_bytes) {
   uint64_t length = 0;
   EVOGRAD_RETURN_IF_ERROR(file.Read(0, kLengthBytes, &length, "the header's length"));
   if (length > static_cast<uint64_t>(file.size() - kLengthBytes)) {
@@ -215,10 +215,10 @@ absl::StatusOr<std::string> ReadHeader(const FileBytes& file) {
         file.path(), ": says that its header has ", length, " bytes, and the file has ",
         file.size(), " in all; it is truncated or no safetensors file", kGetAgain));
   }
-  if (length > limits::kMaxSafetensorsHeaderBytes) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(file.path(), ": its header has ", length, " bytes, more than the ",
-                     limits::kMaxSafetensorsHeaderBytes, " that are read; is it the right file?"));
+  if (length > static_cast<uint64_t>(max_bytes)) {
+    return absl::ResourceExhaustedError(absl::StrCat(file.path(), ": its header has ", length,
+                                                     " bytes, more than the ", max_bytes,
+                                                     " that are read; is it the right file?"));
   }
   std::string header(length, '\0');
   EVOGRAD_RETURN_IF_ERROR(file.Read(kLengthBytes, length, header.data(), "the header"));
@@ -245,9 +245,9 @@ std::string ListText(const std::vector<std::string>& names, absl::string_view ki
 
 }  // namespace
 
-absl::Status SafetensorsReader::Append(FileBytes file) {
+absl::Status SafetensorsReader::Append(FileBytes file, int64_t max_header_bytes) {
   const std::string path = file.path();
-  EVOGRAD_ASSIGN_OR_RETURN(const std::string header, ReadHeader(file));
+  EVOGRAD_ASSIGN_OR_RETURN(const std::string header, ReadHeader(file, max_header_bytes));
   EVOGRAD_ASSIGN_OR_RETURN(const Json json, ParseJson(header, path, "its header"));
   const int64_t data_start = kLengthBytes + static_cast<int64_t>(header.size());
   std::vector<NamedEntry> entries;
@@ -284,10 +284,11 @@ absl::StatusOr<SafetensorsReader> SafetensorsReader::Open(const std::string& pat
 }
 
 absl::StatusOr<SafetensorsReader> SafetensorsReader::OpenBytes(absl::string_view bytes,
-                                                               const std::string& name) {
+                                                               const std::string& name,
+                                                               int64_t max_header_bytes) {
   SafetensorsReader reader;
   reader.path_ = name;
-  EVOGRAD_RETURN_IF_ERROR(reader.Append(FileBytes::Of(bytes, name)));
+  EVOGRAD_RETURN_IF_ERROR(reader.Append(FileBytes::Of(bytes, name), max_header_bytes));
   return reader;
 }
 

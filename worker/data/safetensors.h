@@ -7,7 +7,7 @@
 //   EVOGRAD_ASSIGN_OR_RETURN(at::Tensor bias, file.Read("encoder.layer.0.output.dense.bias"));
 //   EVOGRAD_RETURN_IF_ERROR(LoadInto(targets, file, {{"roberta."}, {"lm_head.", "pooler."}}));
 //
-// A file is not trusted: the header is read up to limits::kMaxSafetensorsHeaderBytes, every name
+// A file is not trusted: the header is read up to a bound, every name
 // once, every place inside the file, as long as type and shape say, with neither overlap nor gap.
 // Memory is used for the header and for tensors that are asked for, never more than the file has
 // bytes.
@@ -30,6 +30,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "common/limits.h"
 #include "worker/data/file_bytes.h"
 
 namespace evograd {
@@ -46,8 +47,9 @@ class SafetensorsReader {
  public:
   static absl::StatusOr<SafetensorsReader> Open(const std::string& path);
   // A file that lies in memory, which outlives the reader; `name` stands for its path in errors.
-  static absl::StatusOr<SafetensorsReader> OpenBytes(absl::string_view bytes,
-                                                     const std::string& name);
+  static absl::StatusOr<SafetensorsReader> OpenBytes(
+      absl::string_view bytes, const std::string& name,
+      int64_t max_header_bytes = limits::kMaxSafetensorsHeaderBytes);
   // Of several files: `path` is Hugging Face's model.safetensors.index.json, which says for each
   // tensor in which file of the same folder it lies.
   static absl::StatusOr<SafetensorsReader> OpenSharded(const std::string& path);
@@ -66,7 +68,8 @@ class SafetensorsReader {
 
  private:
   SafetensorsReader() = default;
-  absl::Status Append(FileBytes file);
+  absl::Status Append(FileBytes file,
+                      int64_t max_header_bytes = limits::kMaxSafetensorsHeaderBytes);
 
   std::string path_;
   std::vector<FileBytes> files_;

@@ -12,6 +12,9 @@ namespace {
 
 constexpr char kFormat[] = "evograd checkpoint";
 constexpr size_t kDigestCharacters = 64;
+// That of a version 2 held, in base64, three numbers for each hyperparameter and one more for each
+// result that was not acknowledged.
+constexpr int64_t kMaxHeaderBytes = int64_t{256} << 20;
 
 // As it stands in the header, before its digest.
 constexpr absl::string_view kDigestKey = "\"sha256\":\"";
@@ -52,25 +55,29 @@ std::string SealCheckpoint(SafetensorsWriter writer, int64_t version) {
   return file;
 }
 
-absl::StatusOr<SafetensorsReader> OpenCheckpoint(absl::string_view file) {
+absl::StatusOr<Checkpoint> OpenCheckpoint(absl::string_view file) {
   const size_t place = DigestPlace(file);
   if (place == absl::string_view::npos) return Damaged("it has no SHA-256");
   if (file.substr(place, kDigestCharacters) != DigestOf(file, place)) {
     return Damaged("its SHA-256 does not fit");
   }
-  EVOGRAD_ASSIGN_OR_RETURN(SafetensorsReader reader,
-                           SafetensorsReader::OpenBytes(file, "the job's saved state"));
+  EVOGRAD_ASSIGN_OR_RETURN(
+      SafetensorsReader reader,
+      SafetensorsReader::OpenBytes(file, "the job's saved state", kMaxHeaderBytes));
   const auto text = [&](const char* key) {
     const auto found = reader.metadata().find(key);
     return found == reader.metadata().end() ? std::string() : found->second;
   };
   if (text("format") != kFormat) return Damaged("it is no checkpoint");
-  if (text("version") != absl::StrCat(kCheckpointVersion)) {
+  int64_t version = 0;
+  if (!absl::SimpleAtoi(text("version"), &version) || version < kOldestReadCheckpointVersion ||
+      version > kCheckpointVersion) {
     return absl::FailedPreconditionError(
         absl::StrCat("the saved state has version ", text("version"),
-                     "; this program reads version ", kCheckpointVersion));
+                     "; this program reads versions ", kOldestReadCheckpointVersion, " to ",
+                     kCheckpointVersion, "; use a program of the version that wrote it"));
   }
-  return reader;
+  return Checkpoint{std::move(reader), version};
 }
 
 }  // namespace evograd

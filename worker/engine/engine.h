@@ -12,7 +12,8 @@
 //
 // Errors: INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, DATA_LOSS, OUT_OF_RANGE (NaN or
 // infinity, naming the tensor and the step) and RESOURCE_EXHAUSTED (memory) would meet any worker:
-// the job fails. UNAVAILABLE, DEADLINE_EXCEEDED and ABORTED come from the communicator: the
+// the job fails. A step's DATA_LOSS says that ranks hold different parameters: none of their states
+// is to be used. UNAVAILABLE, DEADLINE_EXCEEDED and ABORTED come from the communicator: the
 // generation ends. INTERNAL: a defect; the job fails.
 #ifndef EVOGRAD_WORKER_ENGINE_ENGINE_H_
 #define EVOGRAD_WORKER_ENGINE_ENGINE_H_

@@ -1,9 +1,9 @@
-#include <cstdlib>
 #include <utility>
 
 #include "common/status_macros.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/hypergradient_dump.h"
+#include "worker/engine/numerics.h"
 #include "worker/engine/training_engine.h"
 #include "worker/problems/registry.h"
 
@@ -15,8 +15,7 @@ absl::StatusOr<std::unique_ptr<TrainingEngine>> MakeTrainingEngine(const v1::Job
                                                                    const std::string& job_uid,
                                                                    const EngineOptions& options,
                                                                    const CancelFlag& cancelled) {
-  // Without it cuBLAS's results depend on what else runs; read when the library starts.
-  if (options.device != "cpu") setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  PrepareDevice(options.device);
   EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<Problem> problem,
                            MakeProblem(spec, options.device, cancelled));
   return TrainingEngine::Create(spec, job_uid, options, std::move(problem), cancelled);

@@ -6,6 +6,7 @@
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -108,15 +109,35 @@ TEST(LftEngineTest, TheBaseStepIsThatOfPlainTrainingAndMembersMoveNoStatistics) 
   }
 }
 
+// One seed's accuracy hangs on its last bits, and so on the machine: seeds deviate by 0.14 from
+// their mean, which was 0.66 on AVX2. A half is three standard errors of the mean of eight away,
+// the losses' thresholds are six and more.
 TEST(LftEngineTest, BothLearn) {
-  const auto lft = RunSteps(LftSpec("base_optimizer { learning_rate: 0.003 }"), 1, 60);
-  EXPECT_LT(MeanTrainLoss(*lft[0], 50, 10), 0.8 * MeanTrainLoss(*lft[0], 0, 10));
-  const auto evaluation = lft[0]->Evaluate();
-  ASSERT_TRUE(evaluation.ok()) << evaluation.status();
-  EXPECT_GT(evaluation->metrics().at("accuracy_b"), 0.6) << "chance is a half";
-
-  const auto pretrain = RunSteps(PretrainSpec("base_optimizer { learning_rate: 0.003 }"), 1, 60);
-  EXPECT_LT(MeanTrainLoss(*pretrain[0], 50, 10), 0.6 * MeanTrainLoss(*pretrain[0], 0, 10));
+  constexpr int kSeeds = 8;
+  double accuracy = 0;
+  double loss = 0;
+  double pretrain_loss = 0;
+  for (int seed = 1; seed <= kSeeds; ++seed) {
+    const std::string more = absl::StrCat("base_optimizer { learning_rate: 0.003 } seed: ", seed);
+    const auto lft = RunSteps(
+        LftSpec(absl::StrCat(more, " problem { lft { evaluation_episodes: 100 } }")), 1, 60);
+    const auto evaluation = lft[0]->Evaluate();
+    ASSERT_TRUE(evaluation.ok()) << evaluation.status();
+    const double of_seed = evaluation->metrics().at("accuracy_b");
+    const double loss_of_seed = MeanTrainLoss(*lft[0], 50, 10) / MeanTrainLoss(*lft[0], 0, 10);
+    const auto pretrain = RunSteps(PretrainSpec(more), 1, 60);
+    const double pretrain_of_seed =
+        MeanTrainLoss(*pretrain[0], 50, 10) / MeanTrainLoss(*pretrain[0], 0, 10);
+    // A failure shows what each seed did.
+    std::printf("seed %d: accuracy %.3f, loss %.3f, pretraining loss %.3f of the first\n", seed,
+                of_seed, loss_of_seed, pretrain_of_seed);
+    accuracy += of_seed / kSeeds;
+    loss += loss_of_seed / kSeeds;
+    pretrain_loss += pretrain_of_seed / kSeeds;
+  }
+  EXPECT_LT(loss, 0.8);
+  EXPECT_GT(accuracy, 0.5) << "chance is a half";
+  EXPECT_LT(pretrain_loss, 0.7);
 }
 
 TEST(LftEngineTest, PretrainingHasNoHyperparametersAndAgreesOnTwoWorkers) {

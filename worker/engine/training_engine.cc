@@ -116,15 +116,20 @@ absl::Status TrainingEngine::RunRestOfStep(Communicator& communicator) {
   v1::StepResult result = progress_.partial;
   EVOGRAD_ASSIGN_OR_RETURN(StepContext context, BeginStep(exchange.get(), &result));
   progress_.pending.reserve(progress_.pending.size() + 1);
-  if (estimator_->shares_base_pass()) return RunSharedStep(context, &result);
-  const int64_t end = 2 * (context.step + 1);
+  EVOGRAD_RETURN_IF_ERROR(RunPhases(&context, &result));
+  return CheckAgreement(exchange.get());
+}
+
+absl::Status TrainingEngine::RunPhases(StepContext* context, v1::StepResult* result) {
+  if (estimator_->shares_base_pass()) return RunSharedStep(*context, result);
+  const int64_t end = 2 * (context->step + 1);
   while (true) {
     const bool first = progress_.phases % 2 == 0;
-    EVOGRAD_RETURN_IF_ERROR(first == parts_.base_first ? RunBasePhase(context, &result)
-                                                       : RunHyperPhase(context, &result));
+    EVOGRAD_RETURN_IF_ERROR(first == parts_.base_first ? RunBasePhase(*context, result)
+                                                       : RunHyperPhase(*context, result));
     if (progress_.phases == end) return absl::OkStatus();
-    result = progress_.partial;
-    context.lambda = LambdaTensor();
+    *result = progress_.partial;
+    context->lambda = LambdaTensor();
   }
 }
 

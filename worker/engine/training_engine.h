@@ -26,8 +26,17 @@
 
 namespace evograd {
 
+struct Checkpoint;
+class SafetensorsWriter;
+class StateReader;
+
 class TrainingEngine : public Engine {
  public:
+  // Ranks compare their parameters every so many steps, before a checkpoint that is due by steps
+  // and at the end. A comparison reads theta once and a step a dozen times at least, so it costs
+  // less than a thousandth; a rank that drifts away is noticed within a minute of most jobs.
+  static constexpr int64_t kAgreementSteps = 64;
+
   // `spec` is resolved. INVALID_ARGUMENT when it and the problem do not fit.
   static absl::StatusOr<std::unique_ptr<TrainingEngine>> Create(const v1::JobSpec& spec,
                                                                 const std::string& job_uid,
@@ -67,6 +76,10 @@ class TrainingEngine : public Engine {
   void ConfigureTorch() const;
 
   absl::Status RunRestOfStep(Communicator& communicator);
+  absl::Status RunPhases(StepContext* context, v1::StepResult* result);
+  // Where a comparison of the ranks is due after the steps made so far. DATA_LOSS where they
+  // differ: no rank's state is known to be good then.
+  absl::Status CheckAgreement(Exchange* exchange) const;
   // Batches; at a step's first phase also the optimal parameters where the problem has them and an
   // evaluation where it is due.
   absl::StatusOr<StepContext> BeginStep(Exchange* exchange, v1::StepResult* result);
@@ -91,9 +104,20 @@ class TrainingEngine : public Engine {
 
   at::Tensor LambdaTensor() const;
 
-  // The state but its tensors, and back: what Serialise and Synchronise share.
-  std::string EncodeProgress() const;
-  absl::StatusOr<Progress> DecodeProgress(absl::string_view bytes) const;
+  // The state but what grows with it: whose it is, how far, and what the rest looks like. Decoding
+  // writes the numbers into `progress` and answers in how many pieces the results come.
+  std::string EncodeHead() const;
+  absl::StatusOr<int64_t> DecodeHead(absl::string_view bytes, Progress* progress) const;
+  absl::StatusOr<Progress> DecodeVersion2(absl::string_view bytes) const;
+  // FAILED_PRECONDITION where a saved state is not of this job or model.
+  absl::Status CheckOwnJob(absl::string_view uid) const;
+  absl::Status CheckTensors(StateReader* reader) const;
+  absl::Status CheckHyper(const HyperState& hyper) const;
+
+  void AddHyper(SafetensorsWriter* writer) const;
+  absl::StatusOr<Progress> ReadProgress(const Checkpoint& checkpoint) const;
+  // Rank 0's, on every rank; on rank 0 without its pending results.
+  absl::StatusOr<Progress> BroadcastProgress(Exchange* exchange) const;
   // base, buffers and slots.
   std::vector<at::Tensor*> StateTensors() const;
 

@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -132,6 +134,7 @@ TEST_P(RecoveryTest, ABreakAtAnyCollectiveChangesNothing) {
 INSTANTIATE_TEST_SUITE_P(
     Jobs, RecoveryTest,
     testing::Values("virtual_workers: 1 estimator { population: 3 }",
+                    "virtual_workers: 1 checkpoint_interval_steps: 1",
                     "virtual_workers: 4 step_order: BASE_FIRST evaluation_interval_steps: 1",
                     "virtual_workers: 2 step_order: HYPER_FIRST estimator { kind: T1T2 }",
                     "virtual_workers: 2 estimator { kind: EVOGRAD_SHARED population: 3 }"));
@@ -192,6 +195,35 @@ TEST(RestoreTest, WhatDoesNotFitIsRefusedAndChangesNothing) {
   EXPECT_EQ(engine->Restore(*other_type->Serialise()).code(),
             absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(Digest(*engine), before);
+}
+
+// The file was written by a program of version 2: three steps of this job, of which the first was
+// acknowledged.
+TEST(RestoreTest, AStateOfTheVersionBeforeIsTakenUp) {
+  std::ifstream file("worker/engine/testing/checkpoint_v2.safetensors", std::ios::binary);
+  const std::string saved(std::istreambuf_iterator<char>(file), {});
+  ASSERT_GT(saved.size(), 1000u);
+  const auto engine = MakeRigEngine(RigSpec(""));
+  const absl::Status status = engine->Restore(saved);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(engine->phases(), 6);
+  EXPECT_EQ(engine->fingerprint().parameters_sha256,
+            "522223c5fb8d189416f931b779e9b10289e18800089e8aff56916e600854a6ba");
+  EXPECT_EQ(engine->fingerprint().hyperparameters_sha256,
+            "0b2453abe1072d185a362a55bdf245a00a451e053925c0b8a9e7e916136a85e5");
+  ASSERT_EQ(engine->pending().size(), 2u);
+  EXPECT_EQ(engine->pending()[0].step(), 1);
+  EXPECT_EQ(engine->pending()[1].state_checksum(), Checksum(engine->hyper()));
+  // It goes on, and what it writes is of this version.
+  const auto group = InProcessGroup(1);
+  ASSERT_TRUE(RunTo(*engine, *group[0], 4).ok());
+  const auto fresh = MakeRigEngine(RigSpec(""));
+  const std::string again = *engine->Serialise();
+  ASSERT_TRUE(fresh->Restore(again).ok());
+  EXPECT_EQ(Digest(*fresh), Digest(*engine));
+  std::string flipped = saved;
+  flipped[saved.size() / 2] ^= 4;
+  EXPECT_EQ(fresh->Restore(flipped).code(), absl::StatusCode::kDataLoss);
 }
 
 TEST(SynchroniseTest, ALostDonorLeavesTheReceiverAsItWas) {

@@ -12,6 +12,7 @@
 #include "absl/strings/str_replace.h"
 #include "algo/seed.h"
 #include "common/status_macros.h"
+#include "worker/data/image_check.h"
 #include "worker/models/classifier_head.h"
 #include "worker/models/initialisation.h"
 #include "worker/models/relation_net.h"
@@ -206,6 +207,13 @@ absl::StatusOr<Data> ReadData(const v1::JobSpec& spec, const at::Device& device,
   EVOGRAD_ASSIGN_OR_RETURN(data.novel,
                            ReadDomains(lft.data_dir(), lft.test_domains(), "novel", cancelled));
   EVOGRAD_RETURN_IF_ERROR(CheckEpisodes(data.novel, shape));
+  std::vector<const ImageList*> used = data.batches->lists();
+  // Evaluations between steps are the only ones that read the validation classes.
+  if (spec.evaluation_interval_steps() > 0) {
+    for (const ImageList& list : data.validation) used.push_back(&list);
+  }
+  for (const ImageList& list : data.novel) used.push_back(&list);
+  EVOGRAD_RETURN_IF_ERROR(CheckImageLists(used, cancelled));
   return data;
 }
 

@@ -92,6 +92,13 @@ absl::StatusOr<std::unique_ptr<LftBatches>> LftBatches::Read(const v1::JobSpec& 
   return batches;
 }
 
+std::vector<const ImageList*> LftBatches::lists() const {
+  std::vector<const ImageList*> lists;
+  for (const ImageList& list : seen_) lists.push_back(&list);
+  if (spec_.auxiliary_weight() != 0) lists.push_back(&auxiliary_);
+  return lists;
+}
+
 DomainPair LftBatches::PairAt(int64_t step) const {
   if (seen_.size() == 1) return {0, 0};
   return DrawDomainPair(DeriveSeed(seed_, seed_domain::kDataSplit, 0, 0),

@@ -55,6 +55,9 @@ class LftBatches {
   // The pair of the epoch that `step` is in, positions in seen_domains.
   DomainPair PairAt(int64_t step) const;
 
+  // Those whose pictures the steps read.
+  std::vector<const ImageList*> lists() const;
+
   absl::StatusOr<Batch> Train(int64_t step);
   absl::StatusOr<Batch> Validation(int64_t step);
 

@@ -383,6 +383,27 @@ TEST_F(LftTest, ListsThatDoNotFitAreRefused) {
   ExpectRefused(Spec(), absl::StatusCode::kCancelled, {});
 }
 
+// One picture of each list, of those that only the evaluation at the end reads too.
+TEST_F(LftTest, AMissingPictureIsFoundBeforeTheFirstStep) {
+  const std::string between = "evaluation_interval_steps: 5";
+  ASSERT_TRUE(MakeLft(Spec("", between), "cpu", cancelled_).ok());
+  for (const char* name : {"/r/base_1_2", "/g/val_0_3", "/b/novel_2_1"}) {
+    const std::string path = absl::StrCat(folder_, name, ".png");
+    std::ifstream file(path, std::ios::binary);
+    const std::string whole(std::istreambuf_iterator<char>(file), {});
+    ASSERT_GT(whole.size(), 100u) << path;
+    std::remove(path.c_str());
+    ExpectRefused(Spec("", between), absl::StatusCode::kNotFound, {path, ".json lists it"});
+    std::ofstream(path, std::ios::binary) << whole.substr(0, whole.size() / 2);
+    ExpectRefused(Spec("", between), absl::StatusCode::kDataLoss, {path, "truncated"});
+    std::ofstream(path, std::ios::binary) << whole;
+    EXPECT_TRUE(MakeLft(Spec("", between), "cpu", cancelled_).ok());
+  }
+  // What the job never reads may be missing.
+  std::remove((folder_ + "/g/val_0_3.png").c_str());
+  EXPECT_TRUE(MakeLft(Spec(), "cpu", cancelled_).ok());
+}
+
 TEST_F(LftTest, PicturesThatCannotBeReadEndTheStepThatNeedsThem) {
   const auto damage = [&](const std::string& bytes) {
     for (int label = 0; label < 3; ++label) {
@@ -399,12 +420,14 @@ TEST_F(LftTest, PicturesThatCannotBeReadEndTheStepThatNeedsThem) {
   const std::string fixed = "transformation: FIXED auxiliary_domain: 'g'";
   Make(Spec(fixed, "estimator { kind: NONE }"));
   EXPECT_TRUE(problem_->TrainBatch(0).ok());
+  // After the look at all of them.
+  Make(Spec(fixed, "estimator { kind: NONE }"));
   damage("\xff\xd8\xff\xe0 not much of a JPEG");
-  Make(Spec(fixed, "estimator { kind: NONE }"));
   ExpectStatus(problem_->TrainBatch(0).status(), absl::StatusCode::kDataLoss, {"g/base_"});
+  const v1::JobSpec spec = Spec(fixed, "estimator { kind: NONE }");
+  ExpectRefused(spec, absl::StatusCode::kDataLoss, {"g/base_0_0.png"});
   damage("");
-  Make(Spec(fixed, "estimator { kind: NONE }"));
-  ExpectStatus(problem_->TrainBatch(0).status(), absl::StatusCode::kNotFound, {"g/base_"});
+  ExpectRefused(spec, absl::StatusCode::kNotFound, {"g/base_0_0.png"});
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "algo/seed.h"
 #include "common/limits.h"
 #include "common/status_macros.h"
+#include "worker/data/image_check.h"
 #include "worker/data/image_loader.h"
 #include "worker/data/sampler.h"
 #include "worker/models/classifier_head.h"
@@ -204,6 +205,9 @@ absl::StatusOr<std::unique_ptr<Problem>> MakePretrain(const v1::JobSpec& spec,
           absl::StrCat("problem.pretrain.domains: ", lists[0].path,
                        " has one class only, so there is nothing to tell apart"));
     }
+    std::vector<const ImageList*> used;
+    for (const ImageList& list : lists) used.push_back(&list);
+    EVOGRAD_RETURN_IF_ERROR(CheckImageLists(used, cancelled));
     Network network = MakeNetwork(pretrain, split.classes);
     return std::make_unique<Pretrain>(spec, std::move(network), at::Device(device),
                                       std::move(split), cancelled);

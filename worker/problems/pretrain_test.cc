@@ -166,6 +166,15 @@ TEST_F(PretrainTest, HeldOutPicturesAreScored) {
   EXPECT_EQ(problem_->Evaluate(lambda).status().code(), absl::StatusCode::kCancelled);
 }
 
+TEST_F(PretrainTest, AMissingPictureIsFoundBeforeTheFirstStep) {
+  ASSERT_TRUE(MakePretrain(Spec("'r', 'g'"), "cpu", cancelled_).ok());
+  const std::string path = folder_ + "/g/base_1_4.png";
+  std::remove(path.c_str());
+  ExpectStatus(MakePretrain(Spec("'r', 'g'"), "cpu", cancelled_).status(),
+               absl::StatusCode::kNotFound, {path, "g/base.json lists it"});
+  EXPECT_TRUE(MakePretrain(Spec("'r', 'one'"), "cpu", cancelled_).ok());
+}
+
 TEST_F(PretrainTest, OneClassIsNothingToTellApart) {
   EXPECT_TRUE(MakePretrain(Spec("'one', 'g'"), "cpu", cancelled_).ok());
   const absl::Status status = MakePretrain(Spec("'one'"), "cpu", cancelled_).status();
