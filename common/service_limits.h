@@ -71,6 +71,8 @@ inline constexpr int64_t kServerMemoryBytes = int64_t{1} << 30;
 inline constexpr int kClientKeepaliveMs = 30'000;
 inline constexpr int kMinPingIntervalMs = 10'000;
 inline constexpr int kKeepaliveTimeoutMs = 10'000;
+// A download in which nothing comes for so long is given up: a disk that has to spin up takes less.
+inline constexpr int kClientTransferIdleMs = 60'000;
 
 // Times `evograd run` and `up` start killed programs again: more is a defect, not an accident.
 inline constexpr int kMaxLocalRestarts = 10;
