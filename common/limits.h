@@ -1,6 +1,6 @@
-// Bounds of what a job, its data and its messages may be, each with the reason for its size. Those of
-// the running service stand in service_limits.h, apart because most files that this one reaches take
-// long to compile.
+// Bounds of what a job, its data and its messages may be, each with the reason for its size. Those
+// of the running service stand in service_limits.h, apart because most files that this one reaches
+// take long to compile.
 #ifndef EVOGRAD_COMMON_LIMITS_H_
 #define EVOGRAD_COMMON_LIMITS_H_
 

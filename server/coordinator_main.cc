@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -70,6 +71,15 @@ absl::Status HandleSignals() {
   return absl::OkStatus();
 }
 
+// Each worker, watcher and transfer holds a file open; the usual bound of 1024 is for select(2),
+// which is not used here.
+void AllowManyFiles() {
+  rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+}
+
 // Whole or not at all: whoever reads it does not see half an address.
 absl::Status WritePortFile(const std::string& path, const std::string& address) {
   const std::string temporary = absl::StrCat(path, ".", getpid());
@@ -95,6 +105,9 @@ int Run() {
   options.data_dir = absl::GetFlag(FLAGS_data_dir);
   options.listen = absl::GetFlag(FLAGS_listen);
   options.insecure = absl::GetFlag(FLAGS_insecure);
+  options.on_notice = [](const std::string& notice) {
+    std::fprintf(stderr, "coordinator: %s\n", notice.c_str());
+  };
   options.on_failure = [](const absl::Status& status) {
     Complain(status, 1);
     Wake('f');
@@ -111,6 +124,7 @@ int Run() {
     if (const absl::Status status = DieWithParent(); !status.ok()) return Complain(status, 1);
   }
   if (const absl::Status status = HandleSignals(); !status.ok()) return Complain(status, 1);
+  AllowManyFiles();
   absl::StatusOr<std::unique_ptr<CoordinatorServer>> server = CoordinatorServer::Start(options);
   if (!server.ok()) return Complain(server.status(), 1);
   const std::string address = (*server)->address();

@@ -2,124 +2,66 @@
 // that it answered; it ends with the process that started it. Method: the real program as a child
 // process, with free ports and temporary directories; a client creates jobs and reads them back.
 
-#include <fcntl.h>
-#include <grpcpp/create_channel.h>
+#include <sqlite3.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <chrono>
-#include <csignal>
-#include <fstream>
-#include <memory>
-#include <string>
-#include <vector>
+#include <atomic>
+#include <cerrno>
+#include <filesystem>
+#include <iterator>
+#include <set>
+#include <thread>
 
-#include "gmock/gmock.h"
-#include "gtest/gtest.h"
-#include "proto/evograd/v1/job_service.grpc.pb.h"
 #include "server/store/testing/temp_dir.h"
+#include "server/testing/coordinator_process.h"
 
 namespace evograd {
 namespace {
 
+using ::testing::AllOf;
+using testing::CoordinatorProcess;
+using testing::CoordinatorProcessTest;
 using ::testing::HasSubstr;
+using ::testing::Not;
+using testing::Surroundings;
 
-constexpr char kProgram[] = "server/coordinator";
-
-// A child process with its standard output and error in one pipe.
-class Child {
- public:
-  explicit Child(const std::vector<std::string>& flags) {
-    int ends[2];
-    EXPECT_EQ(pipe2(ends, O_CLOEXEC), 0);
-    output_ = ends[0];
-    std::vector<char*> arguments = {const_cast<char*>(kProgram)};
-    for (const std::string& flag : flags) arguments.push_back(const_cast<char*>(flag.c_str()));
-    arguments.push_back(nullptr);
-    pid_ = fork();
-    if (pid_ == 0) {
-      dup2(ends[1], STDOUT_FILENO);
-      dup2(ends[1], STDERR_FILENO);
-      execv(kProgram, arguments.data());
-      _exit(127);
-    }
-    close(ends[1]);
-  }
-  ~Child() {
-    if (pid_ > 0) End(SIGKILL);
-    close(output_);
-  }
-
-  // Up to the end of a line, or of the output.
-  std::string ReadLine() {
-    std::string line;
-    for (char byte; read(output_, &byte, 1) == 1 && byte != '\n';) line += byte;
-    return line;
-  }
-
-  // Its wait status, after `signal` where it is not 0.
-  int End(int signal) {
-    int status = 0;
-    if (signal != 0) kill(pid_, signal);
-    waitpid(pid_, &status, 0);
-    pid_ = -1;
-    return status;
-  }
-
-  pid_t pid() const { return pid_; }
-
- private:
-  pid_t pid_ = -1;
-  int output_ = -1;
+struct OwnFolder {
+  testing::TempDir dir_;
 };
 
-class CoordinatorMainTest : public ::testing::Test {
+class CoordinatorMainTest : private OwnFolder, public CoordinatorProcessTest {
  protected:
-  std::vector<std::string> Flags() {
-    return {"--data_dir=" + dir_.path() + "/data", "--listen=127.0.0.1:0",
-            "--port_file=" + port_file()};
-  }
-  std::string port_file() const { return dir_.path() + "/port"; }
+  CoordinatorMainTest() : CoordinatorProcessTest(dir_.path()) {}
 
-  // Returns when it serves.
-  std::unique_ptr<Child> Serve(const std::vector<std::string>& flags) {
-    auto child = std::make_unique<Child>(flags);
-    EXPECT_THAT(child->ReadLine(), HasSubstr("coordinator listening on 127.0.0.1:"));
-    std::ifstream(port_file()) >> address_;
-    stub_ =
-        v1::JobService::NewStub(grpc::CreateChannel(address_, grpc::InsecureChannelCredentials()));
-    return child;
+  void Put(const std::string& name, const std::string& text) {
+    const std::filesystem::path file = data_dir() + "/" + name;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file, std::ios::binary) << text;
+  }
+  std::string Get(const std::string& name) {
+    std::ifstream file(data_dir() + "/" + name, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
   }
 
-  grpc::Status Create(const std::string& id) {
-    v1::CreateJobRequest request;
-    request.set_job_id(id);
-    request.mutable_spec()->mutable_problem()->mutable_toy1d();
-    request.mutable_spec()->set_steps(5);
-    v1::Job job;
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
-    return stub_->CreateJob(&context, request, &job);
+  // The whole output of a coordinator that ends by itself with exit code 1.
+  std::string Refusal(const Surroundings& around = {}) {
+    CoordinatorProcess child(Flags(), around);
+    std::string output;
+    for (std::string line = child.ReadLine(); !line.empty(); line = child.ReadLine()) {
+      output += line;
+      if (line.find("listening on") != std::string::npos) kill(child.pid(), SIGKILL);
+    }
+    const int status = child.End(0);
+    EXPECT_TRUE(WIFEXITED(status)) << output;
+    EXPECT_EQ(WEXITSTATUS(status), 1) << output;
+    return output;
   }
-
-  int CountJobs() {
-    v1::ListJobsResponse list;
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
-    EXPECT_TRUE(stub_->ListJobs(&context, v1::ListJobsRequest(), &list).ok());
-    return list.jobs_size();
-  }
-
-  testing::TempDir dir_;
-  std::string address_;
-  std::unique_ptr<v1::JobService::Stub> stub_;
 };
 
 TEST_F(CoordinatorMainTest, ServesAndEndsWhenAsked) {
   for (const int signal : {SIGTERM, SIGINT}) {
-    const auto child = Serve(Flags());
+    const auto child = Serve();
     CountJobs();
     const int status = child->End(signal);
     EXPECT_TRUE(WIFEXITED(status));
@@ -129,12 +71,12 @@ TEST_F(CoordinatorMainTest, ServesAndEndsWhenAsked) {
 
 TEST_F(CoordinatorMainTest, AKillLosesNoJobThatWasAnswered) {
   for (int round = 1; round <= 3; ++round) {
-    const auto child = Serve(Flags());
+    const auto child = Serve();
     EXPECT_EQ(CountJobs(), round - 1);
     ASSERT_TRUE(Create("job" + std::to_string(round)).ok());
     child->End(SIGKILL);
   }
-  const auto child = Serve(Flags());
+  const auto child = Serve();
   EXPECT_EQ(CountJobs(), 3);
 }
 
@@ -145,18 +87,18 @@ TEST_F(CoordinatorMainTest, WrongFlagsAreSaid) {
     int code;
   } cases[] = {
       {{"--listen=127.0.0.1:0"}, "--data_dir is missing", 2},
-      {{"--data_dir=" + dir_.path(), "--listen=0.0.0.0:0"}, "say --insecure", 2},
-      {{"--data_dir=" + dir_.path(), "--listen=nowhere"}, "no address to listen on", 2},
-      {{"--data_dir=" + dir_.path(), "extra"}, "unexpected argument `extra`", 2},
+      {{"--data_dir=" + folder_, "--listen=0.0.0.0:0"}, "say --insecure", 2},
+      {{"--data_dir=" + folder_, "--listen=nowhere"}, "no address to listen on", 2},
+      {{"--data_dir=" + folder_, "extra"}, "unexpected argument `extra`", 2},
       {{"--data_dir=/proc/nowhere", "--listen=127.0.0.1:0"},
        "the data directory cannot be used",
        1},
-      {{"--data_dir=" + dir_.path(), "--listen=127.0.0.1:0", "--port_file=/proc/nowhere"},
+      {{"--data_dir=" + folder_, "--listen=127.0.0.1:0", "--port_file=/proc/nowhere"},
        "--port_file",
        1},
   };
   for (const auto& one : cases) {
-    Child child(one.flags);
+    CoordinatorProcess child(one.flags);
     EXPECT_THAT(child.ReadLine(), HasSubstr(one.message));
     const int status = child.End(0);
     EXPECT_TRUE(WIFEXITED(status));
@@ -173,7 +115,7 @@ TEST_F(CoordinatorMainTest, EndsWithTheProcessThatStartedIt) {
   if (parent == 0) {
     std::vector<std::string> flags = Flags();
     flags.push_back("--parent_death_signal");
-    Child child(flags);
+    CoordinatorProcess child(flags);
     child.ReadLine();
     const pid_t pid = child.pid();
     if (write(ends[1], &pid, sizeof(pid)) != sizeof(pid)) _exit(1);
@@ -189,6 +131,176 @@ TEST_F(CoordinatorMainTest, EndsWithTheProcessThatStartedIt) {
   EXPECT_EQ(waitpid(grandchild, &status, 0), grandchild);
   EXPECT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+// ---- The data folder -------------------------------------------------------------------------
+
+TEST_F(CoordinatorMainTest, AFolderOfSomebodyElseIsRefusedAndStaysAsItIs) {
+  Put("checkpoints/run1/model.pt", "weights");
+  Put("train.py", "import torch");
+  EXPECT_THAT(Refusal(), AllOf(HasSubstr("the data directory cannot be used"),
+                               HasSubstr("checkpoints, train.py"), HasSubstr("Give a new or an")));
+  std::filesystem::remove(data_dir() + "/train.py");
+  EXPECT_THAT(Refusal(), HasSubstr("checkpoints"));
+  EXPECT_EQ(Get("checkpoints/run1/model.pt"), "weights");
+  std::filesystem::remove_all(data_dir() + "/checkpoints");
+  Put("lock", "mine");
+  EXPECT_THAT(Refusal(), HasSubstr("lock was not written by a coordinator"));
+  EXPECT_EQ(Get("lock"), "mine");
+  std::filesystem::remove(data_dir() + "/lock");
+  // The twin: nothing in it but what an earlier coordinator leaves.
+  Put("lock", "1\n");
+  Serve();
+}
+
+TEST_F(CoordinatorMainTest, FilesBesideOurStoreAreLeftAlone) {
+  Serve()->End(SIGTERM);
+  Put("checkpoints/run1/model.pt", "weights");
+  Put("checkpoints/run1/5-0123456789abcdef.1.part", "theirs");
+  Put("notes.txt", "mine");
+  Serve()->End(SIGTERM);
+  EXPECT_THAT(notices_, AllOf(HasSubstr("left as it is"), HasSubstr("checkpoints/run1")));
+  EXPECT_EQ(Get("checkpoints/run1/model.pt"), "weights");
+  EXPECT_EQ(Get("checkpoints/run1/5-0123456789abcdef.1.part"), "theirs");
+  EXPECT_EQ(Get("notes.txt"), "mine");
+}
+
+TEST_F(CoordinatorMainTest, AnOlderStorePutBackKeepsTheNewerCheckpoints) {
+  Serve()->End(SIGTERM);
+  std::filesystem::copy(data_dir() + "/store.sqlite", folder_ + "/backup");
+  v1::Job job;
+  auto child = Serve();
+  ASSERT_TRUE(Create("job1", &job).ok());
+  child->End(SIGTERM);
+  const std::string name = job.uid() + "/3-0123456789abcdef";
+  Put("checkpoints/" + name, "bytes");
+  std::filesystem::rename(folder_ + "/backup", data_dir() + "/store.sqlite");
+  Serve()->End(SIGTERM);
+  EXPECT_THAT(notices_, HasSubstr("moved to checkpoints/unknown"));
+  EXPECT_EQ(Get("checkpoints/unknown/" + name), "bytes");
+  // And without any store there is nothing to start with.
+  std::filesystem::remove(data_dir() + "/store.sqlite");
+  EXPECT_THAT(Refusal(), HasSubstr("put its store.sqlite back"));
+  EXPECT_EQ(Get("checkpoints/unknown/" + name), "bytes");
+}
+
+TEST_F(CoordinatorMainTest, ACleanStopLeavesOneFileWithEverything) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    auto child = Serve();
+    ASSERT_TRUE(Create("job" + std::to_string(signal)).ok());
+    const int jobs = CountJobs();
+    child->End(signal);
+    EXPECT_FALSE(std::filesystem::exists(data_dir() + "/store.sqlite-wal"));
+    EXPECT_FALSE(std::filesystem::exists(data_dir() + "/store.sqlite-shm"));
+    // A copy of that file alone is a backup.
+    const std::string copy = folder_ + "/copy" + std::to_string(signal);
+    std::filesystem::create_directories(copy);
+    std::filesystem::copy(data_dir() + "/store.sqlite", copy + "/store.sqlite");
+    child = Serve({"--data_dir=" + copy, "--listen=127.0.0.1:0", "--port_file=" + port_file()});
+    EXPECT_EQ(CountJobs(), jobs);
+  }
+}
+
+TEST_F(CoordinatorMainTest, AFolderOfAnEarlierVersionIsGoneOnWith) {
+  std::filesystem::create_directories(data_dir());
+  sqlite3* store = nullptr;
+  ASSERT_EQ(sqlite3_open((data_dir() + "/store.sqlite").c_str(), &store), SQLITE_OK);
+  std::ifstream file("server/store/testdata/schema1.sql");
+  const std::string sql{std::istreambuf_iterator<char>(file), {}};
+  ASSERT_EQ(sqlite3_exec(store, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(store);
+  for (const int jobs : {2, 3}) {
+    const auto child = Serve();
+    EXPECT_EQ(CountJobs(), jobs);
+    EXPECT_TRUE(Create("job" + std::to_string(jobs)).ok());
+    child->End(SIGKILL);
+  }
+}
+
+TEST_F(CoordinatorMainTest, WhatItMakesIsItsOwnersAloneWhateverTheUmask) {
+  // The folder was there before.
+  std::filesystem::create_directories(data_dir());
+  Surroundings open;
+  open.mask = 0;
+  const auto child = Serve(Flags(), open);
+  ASSERT_TRUE(Create("job1").ok());
+  std::set<std::string> seen;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(data_dir())) {
+    struct stat info;
+    ASSERT_EQ(stat(entry.path().c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777, entry.is_directory() ? 0700 : 0600) << entry.path();
+    seen.insert(entry.path().filename());
+  }
+  for (const char* name : {"lock", "store.sqlite", "store.sqlite-wal", "store.sqlite-shm"})
+    EXPECT_EQ(seen.count(name), 1) << name;
+}
+
+// ---- What the machine does to it -------------------------------------------------------------
+
+TEST_F(CoordinatorMainTest, FileSystemsWithoutLocksAreNamed) {
+  Surroundings around;
+  around.environment = {{"LD_PRELOAD", std::filesystem::absolute("server/libfaulty_calls.so")},
+                        {"FLOCK_ERROR", ""}};
+  // 524 is the kernel's own ENOTSUPP, which NFS lets through.
+  for (const int error : {ENOSYS, ENOLCK, EBADF, EINVAL, ENOTSUP, 524}) {
+    around.environment[1].second = std::to_string(error);
+    EXPECT_THAT(Refusal(around),
+                AllOf(HasSubstr(data_dir() + " has no locks"), HasSubstr("a local disk"),
+                      Not(HasSubstr("another coordinator"))))
+        << error;
+  }
+  around.environment[1] = {"FLOCK_INTERRUPTED", "3"};
+  const auto first = Serve(Flags(), around);
+  // The twin: a real second one.
+  EXPECT_THAT(Refusal(around), HasSubstr("another coordinator (process "));
+}
+
+TEST_F(CoordinatorMainTest, FileSystemsThatCannotSyncFoldersArePassedOver) {
+  Surroundings around;
+  around.environment = {{"LD_PRELOAD", std::filesystem::absolute("server/libfaulty_calls.so")},
+                        {"SYNC_FOLDER_ERROR", ""}};
+  for (const int error : {EINVAL, ENOTSUP, EBADF}) {
+    around.environment[1].second = std::to_string(error);
+    std::filesystem::remove_all(data_dir());
+    const auto child = Serve(Flags(), around);
+    EXPECT_EQ(CountJobs(), 0);
+  }
+  // A disk that fails is not.
+  std::filesystem::remove_all(data_dir());
+  around.environment[1].second = std::to_string(EIO);
+  EXPECT_THAT(Refusal(around), HasSubstr("Input/output error"));
+}
+
+TEST_F(CoordinatorMainTest, ItTakesAllTheFilesItMayOpen) {
+  rlimit here;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &here), 0);
+  Surroundings around;
+  around.soft_file_limit = 64;
+  const auto child = Serve(Flags(), around);
+  rlimit there;
+  ASSERT_EQ(prlimit(child->pid(), RLIMIT_NOFILE, nullptr, &there), 0);
+  EXPECT_EQ(there.rlim_cur, here.rlim_max);
+}
+
+TEST_F(CoordinatorMainTest, AnotherProgramsLockIsWaitedFor) {
+  const auto child = Serve();
+  ASSERT_TRUE(Create("before").ok());
+  sqlite3* other = nullptr;
+  ASSERT_EQ(sqlite3_open((data_dir() + "/store.sqlite").c_str(), &other), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(other, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK);
+  grpc::Status status;
+  std::thread creator([&] { status = Create("meanwhile"); });
+  // It says that it waits.
+  const std::string line = child->ReadLine();
+  EXPECT_THAT(line, AllOf(HasSubstr("another program holds the lock of"), HasSubstr("60 s")));
+  // Longer than an impatient program would wait.
+  sqlite3_sleep(5000);
+  EXPECT_EQ(waitpid(child->pid(), nullptr, WNOHANG), 0);
+  EXPECT_EQ(sqlite3_exec(other, "ROLLBACK", nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(other);
+  creator.join();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(CountJobs(), 2);
 }
 
 }  // namespace

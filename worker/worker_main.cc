@@ -35,6 +35,7 @@
 #include "common/status_macros.h"
 #include "worker/agent/agent.h"
 #include "worker/collective/communicator_factory.h"
+#include "worker/collective/local_address.h"
 #include "worker/collective/nccl_communicator.h"
 #include "worker/engine/engine.h"
 
@@ -44,7 +45,8 @@ ABSL_FLAG(std::string, device, "auto",
 ABSL_FLAG(std::string, worker_id, "",
           "The worker's name, unique among connected workers; empty: made from the host's.");
 ABSL_FLAG(std::string, interface_address, "",
-          "The address of this host that other workers dial; empty: that of the host's name.");
+          "The address of this host that workers on other hosts dial; empty: the one from which "
+          "the coordinator is reached, else that of the first interface that is up.");
 ABSL_FLAG(bool, parent_death_signal, false, "End when the starting process ends.");
 ABSL_FLAG(std::string, hypergradient_of, "",
           "A file with a serialised, resolved evograd.v1.JobSpec: compute one meta-step of it.");
@@ -103,6 +105,12 @@ std::string CpuName() {
   return "CPU";
 }
 
+// Processes of the same id, host and number, in other containers or after a restart, have others.
+std::string ProcessNonce() {
+  std::random_device random;
+  return absl::StrFormat("%08x%08x%08x%08x", random(), random(), random(), random());
+}
+
 bool IsIdCharacter(char c) { return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.'; }
 
 absl::StatusOr<std::string> ChooseWorkerId(const std::string& flag) {
@@ -121,6 +129,15 @@ absl::StatusOr<std::string> ChooseWorkerId(const std::string& flag) {
   return flag;
 }
 
+// Now rather than in every group that the worker would enter.
+absl::Status CheckInterfaceAddress(const std::string& flag) {
+  if (flag.empty()) return absl::OkStatus();
+  const absl::Status status = LocalAddress(flag).status();
+  if (status.ok()) return status;
+  return absl::Status(status.code(),
+                      absl::StrCat("--interface_address: ", std::string(status.message())));
+}
+
 absl::StatusOr<agent::AgentOptions> MakeOptions() {
   agent::AgentOptions options;
   options.coordinator = absl::GetFlag(FLAGS_coordinator);
@@ -130,7 +147,14 @@ absl::StatusOr<agent::AgentOptions> MakeOptions() {
   EVOGRAD_ASSIGN_OR_RETURN(const Device device, ChooseDevice(absl::GetFlag(FLAGS_device)));
   options.device = device.name;
   options.cuda_device = device.cuda_device;
-  options.interface_address = absl::GetFlag(FLAGS_interface_address);
+  EVOGRAD_RETURN_IF_ERROR(CheckInterfaceAddress(absl::GetFlag(FLAGS_interface_address)));
+  // NCCL chooses for itself.
+  if (!device.cuda) {
+    options.address = [given = absl::GetFlag(FLAGS_interface_address),
+                       coordinator = options.coordinator](bool several_hosts) {
+      return AddressForGroup(given, coordinator, several_hosts);
+    };
+  }
   options.make_engine = MakeEngine;
   // The coordinator makes groups of one kind of device only.
   const auto memory = device.cuda ? Communicator::Memory::kCuda : Communicator::Memory::kHost;
@@ -146,6 +170,8 @@ absl::StatusOr<agent::AgentOptions> MakeOptions() {
   hello.set_device_name(device.cuda ? device.name : CpuName());
   hello.set_host(HostName());
   hello.set_process_id(getpid());
+  hello.set_process_nonce(ProcessNonce());
+  hello.set_network(LoopbackNetwork());
   return options;
 }
 

@@ -80,8 +80,8 @@ absl::Status Runner::StartCluster() {
   };
   session_->terminal->Say(absl::StrCat("Starting a coordinator and ",
                                        Counted(options.workers, "worker"),
-                                       " on this machine; data and logs are in ",
-                                       options.data_dir, temporary_ ? " until the end" : ""));
+                                       " on this machine; data and logs are in ", options.data_dir,
+                                       temporary_ ? " until the end" : ""));
   EVOGRAD_ASSIGN_OR_RETURN(cluster_, Cluster::Start(options));
   return absl::OkStatus();
 }
@@ -98,10 +98,10 @@ absl::Status Runner::LookAtFolder(Client* client) {
     Resolve(job->mutable_spec());
     const std::string difference = SpecDifference(job->spec(), work.file->resolved);
     if (difference.empty()) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        work.file->file.path, ": ", options_.data_dir, " has a ", work.name,
-        " with other settings: ", difference, "; give this one another `name`, or run it in another ",
-        "--data-dir"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(work.file->file.path, ": ", options_.data_dir, " has a ", work.name,
+                     " with other settings: ", difference,
+                     "; give this one another `name`, or run it in another ", "--data-dir"));
   }
   std::vector<std::string> others;
   EVOGRAD_RETURN_IF_ERROR(client->ForEachJob([&](const v1::Job& job) {
@@ -111,10 +111,9 @@ absl::Status Runner::LookAtFolder(Client* client) {
     return true;
   }));
   if (others.empty()) return absl::OkStatus();
-  session_->terminal->Say(absl::StrCat("This folder has unfinished jobs, which go on too: ",
-                                       absl::StrJoin(others, ", "),
-                                       "; to end one: evograd cancel NAME --coordinator ",
-                                       client->address()));
+  session_->terminal->Say(absl::StrCat(
+      "This folder has unfinished jobs, which go on too: ", absl::StrJoin(others, ", "),
+      "; to end one: evograd cancel NAME --coordinator ", client->address()));
   return absl::OkStatus();
 }
 
@@ -128,7 +127,8 @@ absl::Status Runner::WaitForWorkers(Client* client) {
     if (stopper_.WaitForStop(kWorkersPoll)) return ClusterFailure();
     ready = 0;
     EVOGRAD_RETURN_IF_ERROR(client->ForEachWorker([&](const v1::Worker& worker) {
-      // What still holds a job that has ended is soon free; another job of the folder keeps its own.
+      // What still holds a job that has ended is soon free; another job of the folder keeps its
+      // own.
       const bool leaving = std::any_of(results_.begin(), results_.end(), [&](const v1::Job& job) {
         return job.name() == worker.job();
       });
@@ -137,8 +137,8 @@ absl::Status Runner::WaitForWorkers(Client* client) {
     }));
     if (said || ready >= options_.workers || absl::Now() - begin < kWorkersSilence) continue;
     said = true;
-    session_->terminal->Say(absl::StrCat("Waiting for workers: ", ready, " of ", options_.workers,
-                                         " are ready"));
+    session_->terminal->Say(
+        absl::StrCat("Waiting for workers: ", ready, " of ", options_.workers, " are ready"));
   }
   return absl::OkStatus();
 }
@@ -196,9 +196,8 @@ absl::Status Runner::RunOne(Client* client, const Work& work) {
 
 void Runner::Report(const v1::Job& job) {
   if (!session_->json) {
-    session_->terminal->Print(
-        absl::StrCat(results_.empty() ? "" : "\n",
-                     JobReport(job, session_->terminal->State(job.state()))));
+    session_->terminal->Print(absl::StrCat(results_.empty() ? "" : "\n",
+                                           JobReport(job, session_->terminal->State(job.state()))));
   }
   if (code_ == kExitOk) code_ = ExitCodeOf(job.state());
   results_.push_back(job);
@@ -217,10 +216,10 @@ absl::Status Runner::LeaveOne(Client* client, const std::string& name) {
   }
   const auto last = brief.LastCheckpoint(name);
   has_checkpoint_ = has_checkpoint_ || last.ok();
-  session_->terminal->Say(absl::StrCat(
-      name, " has ", job->committed_steps(), " of ", job->spec().steps(), " steps; ",
-      last.ok() ? absl::StrCat("its last checkpoint is of step ", last->step())
-                : "it has no checkpoint yet"));
+  session_->terminal->Say(
+      absl::StrCat(name, " has ", job->committed_steps(), " of ", job->spec().steps(), " steps; ",
+                   last.ok() ? absl::StrCat("its last checkpoint is of step ", last->step())
+                             : "it has no checkpoint yet"));
   results_.push_back(*job);
   return options_.out.empty() ? absl::OkStatus() : KeepCheckpoint(client, name);
 }
@@ -233,8 +232,8 @@ absl::Status Runner::KeepCheckpoint(Client* client, const std::string& job) {
   }
   EVOGRAD_RETURN_IF_ERROR(last.status());
   if (options_.out.empty()) {
-    unsaved_.push_back(absl::StrCat(job, " (step ", last->step(), ", ",
-                                    FormatBytes(last->size_bytes()), ")"));
+    unsaved_.push_back(
+        absl::StrCat(job, " (step ", last->step(), ", ", FormatBytes(last->size_bytes()), ")"));
     return absl::OkStatus();
   }
   const std::string path = absl::StrCat(options_.out, "/", CheckpointFileName(job, last->step()));
@@ -301,7 +300,8 @@ void Runner::SayHowToGoOn() {
     terminal->Say(absl::StrCat("To go on from the last checkpoint: ", resume));
   } else if (!temporary_->kept()) {
     terminal->Say(
-        "Nothing is kept, as there is no checkpoint yet; with --data-dir FOLDER a run can be gone on "
+        "Nothing is kept, as there is no checkpoint yet; with --data-dir FOLDER a run can be gone "
+        "on "
         "with");
   }
   if (!rest.empty()) terminal->Say(absl::StrCat("Not begun: ", absl::StrJoin(rest, ", ")));

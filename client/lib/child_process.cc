@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,7 +13,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
@@ -22,6 +23,9 @@
 
 namespace evograd {
 namespace {
+
+// Of an output, what may be quoted.
+constexpr int64_t kMaxQuotedBytes = 8192;
 
 absl::Status NotStarted(const std::string& path, int error) {
   return MakeError(absl::StatusCode::kFailedPrecondition,
@@ -48,49 +52,88 @@ void BecomeProgram(char* const* arguments, int output, pid_t parent) {
   execv(arguments[0], arguments);
 }
 
+// The end of what lies between `start` and the end of the file.
+std::string QuoteEnd(int fd, int64_t start, int lines) {
+  const int64_t size = lseek(fd, 0, SEEK_END);
+  start = std::max(start, size - kMaxQuotedBytes);
+  if (size <= start) return "";
+  std::string text(static_cast<size_t>(size - start), '\0');
+  const ssize_t got = pread(fd, &text[0], text.size(), start);
+  text.resize(got < 0 ? 0 : static_cast<size_t>(got));
+  const std::vector<absl::string_view> all = absl::StrSplit(text, '\n', absl::SkipWhitespace());
+  const size_t first = all.size() > static_cast<size_t>(lines) ? all.size() - lines : 0;
+  std::string result;
+  for (size_t i = first; i < all.size(); ++i) absl::StrAppend(&result, "  ", all[i], "\n");
+  return result;
+}
+
 }  // namespace
+
+ChildProcess::Output ChildProcess::OpenOutput(const std::string& path) {
+  Output output;
+  output.fd = open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (output.fd < 0) return output;
+  output.start = lseek(output.fd, 0, SEEK_END);
+  // Room for its last words, which may be that the disk is full.
+  const int result =
+      fallocate(output.fd, FALLOC_FL_KEEP_SIZE, output.start, static_cast<off_t>(kMaxQuotedBytes));
+  if (result == 0 || (errno != ENOSPC && errno != EDQUOT)) return output;
+  const int memory = memfd_create("output", MFD_CLOEXEC);
+  if (memory < 0) return output;
+  close(output.fd);
+  fcntl(memory, F_SETFL, O_APPEND);
+  return {memory, 0};
+}
 
 absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(
     const std::vector<std::string>& command, const std::string& output_path) {
   std::vector<char*> arguments;
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
-  const int output = open(output_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (output < 0) return NotStarted(output_path, errno);
+  const Output output = OpenOutput(output_path);
+  if (output.fd < 0) return NotStarted(output_path, errno);
   // Closed by a successful exec; else brings its errno.
   int failure[2];
   if (pipe2(failure, O_CLOEXEC) != 0) {
-    close(output);
-    return NotStarted(command[0], errno);
+    const int error = errno;
+    close(output.fd);
+    return NotStarted(command[0], error);
   }
   const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid == 0) {
-    BecomeProgram(arguments.data(), output, parent);
+    BecomeProgram(arguments.data(), output.fd, parent);
     const int error = errno;
     if (write(failure[1], &error, sizeof(error)) < 0) _exit(126);
     _exit(127);
   }
   const int fork_error = errno;
-  close(output);
   close(failure[1]);
   int error = pid < 0 ? fork_error : 0;
   if (pid > 0 && read(failure[0], &error, sizeof(error)) != sizeof(error)) error = 0;
   close(failure[0]);
   if (error != 0) {
     if (pid > 0) waitpid(pid, nullptr, 0);
+    close(output.fd);
     return NotStarted(command[0], error);
   }
   // The header of glibc 2.36 is no C++.
   const int pid_fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
-  EVOGRAD_CHECK(pid_fd >= 0, "Linux 5.3 has pidfd_open, and the child is not reaped");
-  return absl::WrapUnique(new ChildProcess(pid, pid_fd));
+  if (pid_fd < 0) {
+    const int open_error = errno;
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+    close(output.fd);
+    return NotStarted(command[0], open_error);
+  }
+  return absl::WrapUnique(new ChildProcess(pid, pid_fd, output));
 }
 
 ChildProcess::~ChildProcess() {
   Signal(SIGKILL);
   WaitForEnd(absl::InfiniteDuration());
   close(pid_fd_);
+  close(output_.fd);
 }
 
 bool ChildProcess::WaitForEnd(absl::Duration timeout) {
@@ -122,24 +165,24 @@ std::string ChildProcess::Ending() const {
 
 bool ChildProcess::killed_by_signal() const { return ended_ && WIFSIGNALED(wait_status_); }
 
+int ChildProcess::exit_code() const {
+  return ended_ && WIFEXITED(wait_status_) ? WEXITSTATUS(wait_status_) : -1;
+}
+
+std::string ChildProcess::LastOutput(int lines) const {
+  return QuoteEnd(output_.fd, output_.start, lines);
+}
+
 bool ChildProcess::succeeded() const {
   return ended_ && WIFEXITED(wait_status_) && WEXITSTATUS(wait_status_) == 0;
 }
 
 std::string LastLines(const std::string& path, int lines) {
-  constexpr std::streamoff kMaxBytes = 8192;
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) return "";
-  const std::streamoff size = file.tellg();
-  const std::streamoff start = std::max<std::streamoff>(0, size - kMaxBytes);
-  std::string text(size - start, '\0');
-  file.seekg(start);
-  file.read(&text[0], text.size());
-  std::vector<absl::string_view> all = absl::StrSplit(text, '\n', absl::SkipWhitespace());
-  const size_t first = all.size() > static_cast<size_t>(lines) ? all.size() - lines : 0;
-  std::string result;
-  for (size_t i = first; i < all.size(); ++i) absl::StrAppend(&result, "  ", all[i], "\n");
-  return result;
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return "";
+  const std::string text = QuoteEnd(fd, 0, lines);
+  close(fd);
+  return text;
 }
 
 }  // namespace evograd

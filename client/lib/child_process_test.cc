@@ -6,9 +6,13 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 #include <fstream>
+
+#include "absl/strings/str_cat.h"
+#include "common/testing/small_disk.h"
 
 namespace evograd {
 namespace {
@@ -37,6 +41,36 @@ TEST(ChildProcessTest, OutputAndExitCode) {
   const auto good = Shell("exit 0", output);
   ASSERT_TRUE(good->WaitForEnd(absl::InfiniteDuration()));
   EXPECT_TRUE(good->succeeded());
+}
+
+TEST(ChildProcessTest, ItIsQuotedWithoutWhatOthersWroteBefore) {
+  const std::string output = Path("shared");
+  for (const char* words : {"first", "second"}) {
+    const auto child = Shell(absl::StrCat("echo ", words, "; exit 1"), output);
+    ASSERT_TRUE(child->WaitForEnd(absl::InfiniteDuration()));
+    EXPECT_EQ(child->LastOutput(10), absl::StrCat("  ", words, "\n"));
+    EXPECT_EQ(child->exit_code(), 1);
+  }
+  EXPECT_EQ(LastLines(output, 10), "  first\n  second\n");
+  const auto silent = Shell("exit 0", output);
+  ASSERT_TRUE(silent->WaitForEnd(absl::InfiniteDuration()));
+  EXPECT_EQ(silent->LastOutput(10), "");
+}
+
+TEST(ChildProcessTest, ItIsQuotedOnAFullDisk) {
+  testing::SmallDisk disk(Path("disk"));
+  if (!disk.mounted()) GTEST_SKIP() << disk.why_not();
+  const std::string gate = Path("gate");
+  ASSERT_EQ(mkfifo(gate.c_str(), 0600), 0);
+  const auto early =
+      Shell(absl::StrCat("cat ", gate, "; echo early words; exit 1"), Path("disk/early"));
+  ASSERT_TRUE(disk.Fill("theirs"));
+  std::ofstream(gate.c_str());
+  const auto late = Shell("echo late words; exit 1", Path("disk/late"));
+  for (ChildProcess* child : {early.get(), late.get()})
+    ASSERT_TRUE(child->WaitForEnd(absl::InfiniteDuration()));
+  EXPECT_EQ(early->LastOutput(10), "  early words\n");
+  EXPECT_EQ(late->LastOutput(10), "  late words\n");
 }
 
 TEST(ChildProcessTest, SignalsEndIt) {

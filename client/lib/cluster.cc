@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -22,7 +23,10 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
+#include "common/data_folder.h"
+#include "common/folders.h"
 #include "common/service_limits.h"
 #include "common/status_macros.h"
 #include "spec/error.h"
@@ -31,8 +35,9 @@ namespace evograd {
 namespace {
 
 constexpr int kQuotedLines = 15;
-// SQLite may have to recover a large log first.
-constexpr absl::Duration kStartPatience = absl::Seconds(60);
+// The coordinator reads its whole store first, and may have to wait for another program's lock.
+constexpr absl::Duration kStartPatience =
+    absl::Seconds(120) + absl::Milliseconds(limits::kStoreBusyMs);
 // What a worker's longest kernel and a coordinator's last write may take.
 constexpr absl::Duration kStopPatience = absl::Seconds(5);
 
@@ -50,6 +55,12 @@ std::string ReadTrimmed(const std::string& path) {
 std::pair<std::string, std::string> SplitAddress(const std::string& address) {
   const size_t colon = address.rfind(':');
   return {address.substr(0, colon), address.substr(colon + 1)};
+}
+
+// What a program said last, to stand behind how it ended.
+std::string Said(const ChildProcess& process) {
+  const std::string lines = process.LastOutput(kQuotedLines);
+  return lines.empty() ? "; it said nothing" : absl::StrCat("; it said:\n", lines);
 }
 
 // Where a listener on all interfaces is reached from this machine.
@@ -108,8 +119,11 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(ClusterOptions options) 
   EVOGRAD_ASSIGN_OR_RETURN(cluster->coordinator_path_, FindProgram("coordinator"));
   EVOGRAD_ASSIGN_OR_RETURN(cluster->worker_path_, FindProgram("worker"));
   EVOGRAD_RETURN_IF_ERROR(cluster->MakeFolders());
-  EVOGRAD_RETURN_IF_ERROR(cluster->StartCoordinator(cluster->options_.listen));
+  cluster->programs_.emplace_back();
+  Program& coordinator = cluster->programs_.front();
+  EVOGRAD_RETURN_IF_ERROR(cluster->StartCoordinator(cluster->options_.listen, &coordinator));
   EVOGRAD_RETURN_IF_ERROR(cluster->WaitForAddress());
+  coordinator.proven = true;
   if (cluster->options_.device == "auto" && CountGpus() >= cluster->options_.workers) {
     cluster->gpus_ = cluster->options_.workers;
   }
@@ -138,15 +152,16 @@ absl::Status Cluster::MakeFolders() {
     temporary_ = true;
   } else {
     data_dir_ = std::filesystem::absolute(options_.data_dir, error);
-    // Jobs and checkpoints are their owner's alone.
-    if (std::filesystem::create_directories(data_dir_, error)) {
-      std::filesystem::permissions(data_dir_, std::filesystem::perms::owner_all, error);
+    // Before anything is put there.
+    if (const absl::Status status = CheckDataFolder(data_dir_); !status.ok()) {
+      return MakeError(absl::StatusCode::kFailedPrecondition, std::string(status.message()),
+                       "FOLDER_NOT_USABLE", {{"path", data_dir_}});
     }
   }
-  std::filesystem::create_directories(log_dir(), error);
-  if (!error) return absl::OkStatus();
+  const absl::Status made = evograd::MakeFolders(log_dir());
+  if (made.ok()) return absl::OkStatus();
   return MakeError(absl::StatusCode::kFailedPrecondition,
-                   absl::StrCat("cannot make the folder ", log_dir(), ": ", error.message()),
+                   absl::StrCat("cannot make the folder ", log_dir(), ": ", made.message()),
                    "FOLDER_NOT_MADE", {{"path", log_dir()}});
 }
 
@@ -154,20 +169,19 @@ std::string Cluster::LogPath(const Program& program) const {
   return absl::StrCat(log_dir(), "/", program.name, ".log");
 }
 
-absl::Status Cluster::StartCoordinator(const std::string& listen) {
-  const std::string port_file = data_dir_ + "/address";
+std::string Cluster::Title(const Program& program) const {
+  return &program == &programs_.front() ? "the coordinator" : "worker " + program.name;
+}
+
+absl::Status Cluster::StartCoordinator(const std::string& listen, Program* program) {
+  const std::string port_file = absl::StrCat(data_dir_, "/", kAddressName);
   unlink(port_file.c_str());
-  Program program;
-  program.name = "coordinator";
+  program->name = "coordinator";
   std::vector<std::string> command = {coordinator_path_, "--data_dir=" + data_dir_,
                                       "--listen=" + listen, "--port_file=" + port_file};
   if (options_.insecure) command.push_back("--insecure");
-  EVOGRAD_ASSIGN_OR_RETURN(program.process, ChildProcess::Start(command, LogPath(program)));
-  if (programs_.empty()) {
-    programs_.push_back(std::move(program));
-  } else {
-    programs_.front() = std::move(program);
-  }
+  EVOGRAD_ASSIGN_OR_RETURN(program->process, ChildProcess::Start(command, LogPath(*program)));
+  program->started = absl::Now();
   return absl::OkStatus();
 }
 
@@ -175,19 +189,19 @@ absl::Status Cluster::WaitForAddress() {
   Program& coordinator = programs_.front();
   const absl::Time deadline = absl::Now() + kStartPatience;
   while (true) {
-    const std::string text = ReadTrimmed(data_dir_ + "/address");
+    const std::string text = ReadTrimmed(absl::StrCat(data_dir_, "/", kAddressName));
     if (!text.empty()) {
       address_ = LocalAddress(text);
       return absl::OkStatus();
     }
     if (coordinator.process->WaitForEnd(absl::Milliseconds(10))) {
-      return Failure(absl::StrCat("the coordinator ", coordinator.process->Ending(), "; it said:\n",
-                                  LastLines(LogPath(coordinator), kQuotedLines)));
+      return Failure(absl::StrCat("the coordinator ", coordinator.process->Ending(),
+                                  Said(*coordinator.process)));
     }
     if (absl::Now() > deadline) {
       return Failure(absl::StrCat("the coordinator did not begin to listen within ",
                                   absl::FormatDuration(kStartPatience), "; its log is ",
-                                  LogPath(coordinator)));
+                                  LogPath(coordinator), Said(*coordinator.process)));
     }
   }
 }
@@ -204,31 +218,60 @@ absl::Status Cluster::StartWorker(int index, Program* program) {
   if (absl::StartsWith(options_.listen, "127.0.0.1:"))
     command.push_back("--interface_address=127.0.0.1");
   EVOGRAD_ASSIGN_OR_RETURN(program->process, ChildProcess::Start(command, LogPath(*program)));
+  program->started = absl::Now();
   return absl::OkStatus();
 }
 
-absl::Status Cluster::Revive(Program* program) {
-  const std::string what = absl::StrCat(
-      program == &programs_.front() ? "the coordinator" : "worker ",
-      program == &programs_.front() ? "" : program->name, " ", program->process->Ending());
-  const std::string said = LastLines(LogPath(*program), kQuotedLines);
-  const std::string quote = said.empty() ? "; it said nothing" : absl::StrCat("; it said:\n", said);
-  if (!program->process->killed_by_signal()) return Failure(what + quote);
-  if (++restarts_ > limits::kMaxLocalRestarts) {
-    return Failure(absl::StrCat(what, ", after ", limits::kMaxLocalRestarts, " restarts", quote));
+absl::Status Cluster::OnEnd(Program* program) {
+  const std::string what = absl::StrCat(Title(*program), " ", program->process->Ending());
+  const std::string said = Said(*program->process);
+  const absl::Time now = absl::Now();
+  const bool settled = now - program->started >= options_.settled_after;
+  program->proven = program->proven || settled;
+  const bool gave_up = program->process->exit_code() == 1;
+  if (!program->process->killed_by_signal() && !(gave_up && program->proven))
+    return Failure(what + said);
+  if (settled) program->in_a_row = 0;
+  std::deque<absl::Time>& restarts = program->restarts;
+  while (!restarts.empty() && now - restarts.front() > options_.hour) restarts.pop_front();
+  if (static_cast<int>(restarts.size()) >= options_.max_restarts_per_hour) {
+    return Failure(absl::StrCat(what, ", after ", restarts.size(), " restarts within ",
+                                absl::FormatDuration(options_.hour), said));
   }
+  restarts.push_back(now);
+  program->due = now + std::min(options_.min_restart_delay * std::exp2(program->in_a_row++),
+                                absl::Milliseconds(limits::kLocalRestartDelayMaxMs));
+  // Of a killed program the last lines say nothing about its end.
+  program->ending = gave_up ? what + said : what;
+  return absl::OkStatus();
+}
+
+absl::Status Cluster::StartAgain(Program* program) {
   const std::string old_name = program->name;
+  program->due = absl::InfiniteFuture();
   if (program == &programs_.front()) {
-    EVOGRAD_RETURN_IF_ERROR(StartCoordinator(
-        absl::StrCat(SplitAddress(options_.listen).first, ":", SplitAddress(address_).second)));
+    const std::string host = SplitAddress(options_.listen).first;
+    EVOGRAD_RETURN_IF_ERROR(
+        StartCoordinator(absl::StrCat(host, ":", SplitAddress(address_).second), program));
   } else {
     EVOGRAD_RETURN_IF_ERROR(StartWorker(static_cast<int>(program - &programs_[1]), program));
   }
   if (options_.on_notice) {
     const bool renamed = old_name != program->name;
-    options_.on_notice(
-        absl::StrCat(what, renamed ? absl::StrCat("; ", program->name, " takes its place")
-                                   : "; it was started again"));
+    absl::string_view ending = absl::StripSuffix(program->ending, "\n");
+    options_.on_notice(absl::StrCat(
+        ending, ending == program->ending ? "; " : "\n",
+        renamed ? absl::StrCat(program->name, " takes its place") : "it was started again"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Cluster::LookAfterAll() {
+  for (Program& program : programs_) {
+    if (program.due <= absl::Now()) EVOGRAD_RETURN_IF_ERROR(StartAgain(&program));
+    const bool waits = program.due != absl::InfiniteFuture();
+    if (!waits && program.process->WaitForEnd(absl::ZeroDuration()))
+      EVOGRAD_RETURN_IF_ERROR(OnEnd(&program));
   }
   return absl::OkStatus();
 }
@@ -237,18 +280,23 @@ void Cluster::Monitor() {
   bool failed = false;
   while (true) {
     std::vector<pollfd> ends = {{stop_fd_, POLLIN, 0}};
+    absl::Time due = absl::InfiniteFuture();
     // After a failure there is only Stop to wait for.
     for (size_t i = 0; !failed && i < programs_.size(); ++i) {
-      ends.push_back({programs_[i].process->ended_fd(), POLLIN, 0});
+      due = std::min(due, programs_[i].due);
+      if (programs_[i].due == absl::InfiniteFuture())
+        ends.push_back({programs_[i].process->ended_fd(), POLLIN, 0});
     }
-    if (poll(ends.data(), ends.size(), -1) < 0) continue;  // EINTR
+    const int64_t wait_ms =
+        due == absl::InfiniteFuture()
+            ? -1
+            : std::max<int64_t>(0, absl::ToInt64Milliseconds(due - absl::Now()) + 1);
+    if (poll(ends.data(), ends.size(), static_cast<int>(wait_ms)) < 0) continue;  // EINTR
     if (ends[0].revents != 0) break;
-    for (Program& program : programs_) {
-      if (failed || !program.process->WaitForEnd(absl::ZeroDuration())) continue;
-      const absl::Status status = Revive(&program);
-      failed = !status.ok();
-      if (failed && options_.on_failure) options_.on_failure(status);
-    }
+    if (failed) continue;
+    const absl::Status status = LookAfterAll();
+    failed = !status.ok();
+    if (failed && options_.on_failure) options_.on_failure(status);
   }
   // Here, because what this thread started dies with it.
   EndPrograms();
@@ -256,9 +304,12 @@ void Cluster::Monitor() {
 
 void Cluster::EndPrograms() {
   const auto end = [&](size_t from, size_t to) {
-    for (size_t i = from; i < to; ++i) programs_[i].process->Signal(SIGTERM);
+    for (size_t i = from; i < to; ++i) {
+      if (programs_[i].process != nullptr) programs_[i].process->Signal(SIGTERM);
+    }
     const absl::Time deadline = absl::Now() + kStopPatience;
     for (size_t i = from; i < to; ++i) {
+      if (programs_[i].process == nullptr) continue;
       programs_[i].process->WaitForEnd(std::max(absl::ZeroDuration(), deadline - absl::Now()));
     }
   };

@@ -7,13 +7,16 @@
 //
 // The programs `coordinator` and `worker` are looked for in $EVOGRAD_BIN_DIR, beside the running
 // program, and where Bazel puts them. They die with this process, however it ends. One that is
-// killed is started again (the service is made for that), up to limits::kMaxLocalRestarts times in
-// all; one that gives up by itself is a failure.
+// killed, or that had started well and ends by itself with exit code 1 (the coordinator does so
+// when it cannot write its disk), is started again, for the service is made for that: after a wait
+// that grows while it keeps ending, up to limits::kMaxLocalRestartsPerHour times an hour. One that
+// cannot start, or ends with another code, is a failure.
 //
 // Threads: Start and Stop from one thread; the callbacks come from another.
 #ifndef EVOGRAD_CLIENT_LIB_CLUSTER_H_
 #define EVOGRAD_CLIENT_LIB_CLUSTER_H_
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -22,7 +25,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "client/lib/child_process.h"
+#include "common/service_limits.h"
 
 namespace evograd {
 
@@ -36,7 +41,12 @@ struct ClusterOptions {
   std::string listen = "127.0.0.1:0";
   // Serve other machines without encryption and authentication.
   bool insecure = false;
-  // What a person should know: a program died and was started again.
+  // The budget and the waits of restarts.
+  int max_restarts_per_hour = limits::kMaxLocalRestartsPerHour;
+  absl::Duration min_restart_delay = absl::Milliseconds(limits::kLocalRestartDelayMinMs);
+  absl::Duration settled_after = absl::Milliseconds(limits::kLocalSettledMs);
+  absl::Duration hour = absl::Hours(1);
+  // What a person should know: a program died and is started again.
   std::function<void(const std::string&)> on_notice;
   // The cluster is of no use any more; at most once. Quotes what the program said last.
   std::function<void(const absl::Status&)> on_failure;
@@ -51,8 +61,9 @@ int CountGpus();
 class Cluster {
  public:
   // Returns when the coordinator listens; workers may still be on their way. FAILED_PRECONDITION: a
-  // program or the folder; ABORTED: the coordinator ended or did not begin to listen, its last
-  // words quoted.
+  // program, or the folder, where it cannot be made or holds what is not a coordinator's
+  // (common/data_folder.h) and stays as it is; ABORTED: the coordinator ended or did not begin to
+  // listen, its last words quoted.
   static absl::StatusOr<std::unique_ptr<Cluster>> Start(ClusterOptions options);
   ~Cluster();
   Cluster(const Cluster&) = delete;
@@ -72,20 +83,34 @@ class Cluster {
   struct Program {
     std::string name;
     std::unique_ptr<ChildProcess> process;
+    absl::Time started = absl::InfinitePast();
+    // One in its place has started well.
+    bool proven = false;
+    // Restarts in its place: those of the last hour, and how many since one started well.
+    std::deque<absl::Time> restarts;
+    int in_a_row = 0;
+    // Has ended, and is to be started again then.
+    absl::Time due = absl::InfiniteFuture();
+    std::string ending;
   };
 
   explicit Cluster(ClusterOptions options);
   absl::Status MakeFolders();
-  absl::Status StartCoordinator(const std::string& listen);
+  absl::Status StartCoordinator(const std::string& listen, Program* program);
   absl::Status WaitForAddress();
   // `index` from 0 says which GPU it may have.
   absl::Status StartWorker(int index, Program* program);
   std::string LogPath(const Program& program) const;
+  // "the coordinator", "worker local-1".
+  std::string Title(const Program& program) const;
   // The monitor thread: waits for ends until stopped, then ends what is left.
   void Monitor();
   void EndPrograms();
-  // Starts an ended program again; else says why not.
-  absl::Status Revive(Program* program);
+  // Decides when an ended program is started again; else says why not.
+  absl::Status OnEnd(Program* program);
+  absl::Status StartAgain(Program* program);
+  // Lets programs that are due start, and looks after those that have ended.
+  absl::Status LookAfterAll();
 
   const ClusterOptions options_;
   std::string coordinator_path_;
@@ -99,7 +124,6 @@ class Cluster {
   std::vector<Program> programs_;
   int gpus_ = 0;  // one per worker, or none used
   int next_worker_ = 1;
-  int restarts_ = 0;
 
   int stop_fd_ = -1;  // an eventfd that tells Monitor to end
   std::thread monitor_;

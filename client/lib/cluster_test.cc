@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -12,7 +13,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
@@ -147,7 +150,7 @@ TEST_F(ClusterTest, AKilledCoordinatorComesBackOnItsPort) {
 TEST_F(ClusterTest, AKilledWorkerIsReplaced) {
   Install("coordinator", kGoodCoordinator);
   // The first worker dies by a signal.
-  Install("worker", absl::StrCat("case \"$@\" in *local-1*) kill -SEGV $$;; esac; ", kGoodWorker));
+  Install("worker", absl::StrCat("case \"$*\" in *local-1*) kill -SEGV $$;; esac; ", kGoodWorker));
   const auto cluster = Cluster::Start(options_);
   ASSERT_TRUE(cluster.ok()) << cluster.status();
   EXPECT_EQ(WaitForNotice(),
@@ -168,13 +171,138 @@ TEST_F(ClusterTest, AWorkerThatGivesUpIsQuoted) {
 TEST_F(ClusterTest, RestartsAreBounded) {
   Install("coordinator", kGoodCoordinator);
   Install("worker", "kill -KILL $$");
+  options_.max_restarts_per_hour = 10;
+  options_.min_restart_delay = absl::ZeroDuration();
   const auto cluster = Cluster::Start(options_);
   ASSERT_TRUE(cluster.ok()) << cluster.status();
   failed_.WaitForNotification();
-  EXPECT_THAT(std::string(failure_.message()), HasSubstr("after 10 restarts; it said nothing"));
+  EXPECT_THAT(std::string(failure_.message()),
+              HasSubstr("worker local-11 was killed by signal 9 (Killed), after 10 restarts within "
+                        "1h; it said nothing"));
+}
+
+TEST_F(ClusterTest, TheBudgetOfRestartsRecovers) {
+  Install("coordinator", kGoodCoordinator);
+  // Fifteen die; with an hour that is over at once no more than one counts.
+  Install("worker",
+          absl::StrCat("case \"$*\" in *local-1[0-5]*|*local-[1-9]\\ *) kill -KILL $$;; esac; ",
+                       kGoodWorker));
+  options_.max_restarts_per_hour = 10;
+  options_.min_restart_delay = absl::ZeroDuration();
+  options_.hour = absl::ZeroDuration();
+  const auto cluster = Cluster::Start(options_);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(
+      +[](std::string* notice) { return absl::StrContains(*notice, "local-16 takes"); }, &notice_));
+  EXPECT_FALSE(failed_.HasBeenNotified());
+}
+
+// Ends when somebody opens the pipe `stop` in its folder, and at every later start but one.
+constexpr char kFullDisk[] = R"(
+for word in "$@"; do case $word in
+  --data_dir=*) dir=${word#*=};; --port_file=*) port=${word#*=};; --listen=*) listen=${word#*=};;
+esac; done
+echo start >> "$dir/starts"
+test $(wc -l < "$dir/starts") -eq ${GOOD_START:-0} && exec tail -f /dev/null
+if test ! -e "$dir/stop"; then
+  mkfifo "$dir/stop"
+  echo "${listen%:*}:4711" > "$port"
+  cat "$dir/stop"
+fi
+echo "database or disk is full" >&2
+exit 1
+)";
+
+TEST_F(ClusterTest, ACoordinatorThatEndsByItselfIsStartedAgain) {
+  Install("coordinator", absl::StrCat("GOOD_START=4\n", kFullDisk));
+  Install("worker", kGoodWorker);
+  options_.min_restart_delay = absl::ZeroDuration();
+  const auto cluster = Cluster::Start(options_);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  std::ofstream(options_.data_dir + "/stop");
+  EXPECT_EQ(WaitForNotice(),
+            "the coordinator ended with exit code 1; it said:\n  database or disk is full\n"
+            "it was started again");
+  // Twice more without having begun to serve, and then it is well again.
+  while (Read("starts").size() < 4 * 6) sched_yield();
+  (*cluster)->Stop();
+  EXPECT_FALSE(failed_.HasBeenNotified());
+}
+
+TEST_F(ClusterTest, ACoordinatorThatGoesOnEndingIsGivenUpWithItsLastCause) {
+  Install("coordinator", kFullDisk);
+  Install("worker", kGoodWorker);
+  options_.max_restarts_per_hour = 3;
+  options_.min_restart_delay = absl::ZeroDuration();
+  const auto cluster = Cluster::Start(options_);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  std::ofstream(options_.data_dir + "/stop");
+  failed_.WaitForNotification();
+  EXPECT_EQ(failure_.message(),
+            "the coordinator ended with exit code 1, after 3 restarts within 1h; it said:\n"
+            "  database or disk is full\n");
+}
+
+TEST_F(ClusterTest, AWorkerThatHadStartedWellIsStartedAgain) {
+  Install("coordinator", kGoodCoordinator);
+  Install("worker", absl::StrCat("case \"$*\" in *local-1*) echo 'a GPU fault'; exit 1;; esac; ",
+                                 kGoodWorker));
+  options_.settled_after = absl::ZeroDuration();
+  const auto cluster = Cluster::Start(options_);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  EXPECT_EQ(WaitForNotice(),
+            "worker local-1 ended with exit code 1; it said:\n  a GPU fault\n"
+            "local-2 takes its place");
+}
+
+TEST_F(ClusterTest, AWorkerThatCannotStartIsNotStartedAgain) {
+  Install("coordinator", kGoodCoordinator);
+  Install("worker", "echo 'there is no device cuda:7' >&2; exit 1");
+  const auto cluster = Cluster::Start(options_);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  failed_.WaitForNotification();
+  EXPECT_EQ(failure_.message(),
+            "worker local-1 ended with exit code 1; it said:\n  there is no device cuda:7\n");
+}
+
+TEST_F(ClusterTest, AFolderOfSomebodyElseStaysAsItIs) {
+  Install("coordinator", kGoodCoordinator);
+  Install("worker", kGoodWorker);
+  for (const std::string name : {"notes.txt", "address", "logs/coordinator.log/x"}) {
+    std::filesystem::remove_all(options_.data_dir);
+    const std::filesystem::path file = options_.data_dir + "/" + name;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file) << "mine\n";
+    if (name[0] == 'l') std::ofstream(options_.data_dir + "/logs/training.log");
+    const absl::Status status = Cluster::Start(options_).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << name;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("nothing there was touched")) << name;
+    EXPECT_EQ(Read(name), "mine\n");
+    EXPECT_FALSE(std::filesystem::exists(options_.data_dir + "/coordinator.pid")) << name;
+  }
+}
+
+TEST_F(ClusterTest, FoldersAndLogsAreTheirOwnersAlone) {
+  Install("coordinator", kGoodCoordinator);
+  Install("worker", kGoodWorker);
+  options_.data_dir += "/deep";
+  const mode_t old = umask(0);
+  const auto cluster = Cluster::Start(options_);
+  umask(old);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  for (const auto& [name, mode] : std::map<std::string, mode_t>{
+           {"/..", 0700}, {"", 0700}, {"/logs", 0700}, {"/logs/coordinator.log", 0600}}) {
+    struct stat info;
+    ASSERT_EQ(stat((options_.data_dir + name).c_str(), &info), 0) << name;
+    EXPECT_EQ(info.st_mode & 0777, mode) << name;
+  }
 }
 
 TEST_F(ClusterTest, ACoordinatorThatGivesUpIsQuoted) {
+  // Not what an earlier one wrote.
+  std::filesystem::create_directories(options_.data_dir + "/logs");
+  std::ofstream(options_.data_dir + "/logs/coordinator.log") << "an old complaint\n";
   Install("coordinator", "echo 'the port is taken' >&2; exit 1");
   Install("worker", kGoodWorker);
   const auto cluster = Cluster::Start(options_);

@@ -122,6 +122,7 @@ absl::StatusOr<Answer> CheckpointCalls::Finish(const v1::UploadCheckpointRequest
   checkpoint.set_sha256(header.sha256());
   *checkpoint.mutable_create_time() = Timestamp(state_.now.unix_ms);
   job->checkpoints[header.step()] = checkpoint;
+  job->active->trouble.clear();
   state_.effects.records.push_back(CheckpointRecord{job->uid(), checkpoint});
   state_.AddEvent(job,
                   [&](v1::Event* event) { *event->mutable_checkpoint_written() = checkpoint; });

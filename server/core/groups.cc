@@ -15,12 +15,19 @@ void Groups::EndGeneration(JobEntry* job, const std::string& reason) {
   Group& group = job->active->group;
   if (group.phase != GroupPhase::kRunning) return;
   group.phase = GroupPhase::kLeaving;
-  group.fruitless = group.progressed ? 0 : group.fruitless + 1;
+  Trials& trials = job->active->trials;
+  trials.fruitless = group.progressed ? 0 : trials.fruitless + 1;
+  // The first repetition comes at once.
+  if (trials.fruitless > 1) {
+    trials.retry_at_ms =
+        state_.now.monotonic_ms +
+        std::min<int64_t>(int64_t{limits::kRetryMinMs} << std::min(trials.fruitless - 2, 16),
+                          limits::kRetryMaxMs);
+  }
   const int64_t generation = job->job().generation();
   for (WorkerEntry* worker : state_.workers.AssignedTo(job->uid())) {
     if (worker->phase != WorkerPhase::kMember) continue;
-    worker->phase = WorkerPhase::kLeaving;
-    worker->deadline_ms = state_.now.monotonic_ms + limits::kLeaveTimeoutMs;
+    Enter(worker, WorkerPhase::kLeaving);
     v1::CoordinatorMessage message;
     message.mutable_end_generation()->set_job(job->job().name());
     message.mutable_end_generation()->set_generation(generation);
@@ -33,11 +40,11 @@ void Groups::EndGeneration(JobEntry* job, const std::string& reason) {
   });
   state_.Touch(job);
   state_.dirty = true;
-  if (group.fruitless < limits::kMaxFruitlessGenerations) return;
+  if (trials.fruitless < limits::kMaxFruitlessGenerations) return;
   v1::JobError error;
   error.set_code(static_cast<int>(absl::StatusCode::kUnavailable));
   error.set_message(
-      absl::StrCat(group.fruitless,
+      absl::StrCat(trials.fruitless,
                    " worker groups in a row ended without one committed step; the last: ", reason));
   FailJob(job, std::move(error));
 }
@@ -45,7 +52,8 @@ void Groups::EndGeneration(JobEntry* job, const std::string& reason) {
 void Groups::WorkerLost(WorkerEntry* worker, const std::string& reason) {
   const WorkerId id = worker->id;
   const WorkerPhase phase = worker->phase;
-  JobEntry* job = worker->assigned() ? state_.jobs.FindByUid(worker->job_uid) : nullptr;
+  const bool of_group = worker->assigned() && !worker->newcomer();
+  JobEntry* job = of_group ? state_.jobs.FindByUid(worker->job_uid) : nullptr;
   state_.workers.Remove(id);
   state_.dirty = true;
   if (job == nullptr) return;
@@ -58,29 +66,43 @@ void Groups::WorkerLost(WorkerEntry* worker, const std::string& reason) {
   if (phase == WorkerPhase::kMember) EndGeneration(job, std::string(group.disturbance));
 }
 
-void Groups::WorkerLeft(WorkerEntry* worker, bool has_state, int64_t phases,
-                        const std::string& reason) {
+void Groups::WorkerLeft(WorkerEntry* worker, const v1::GenerationLeft& left) {
   JobEntry* job = state_.jobs.FindByUid(worker->job_uid);
-  const bool unasked = worker->phase == WorkerPhase::kMember;
-  worker->phase = WorkerPhase::kHolding;
-  worker->has_state = has_state;
-  worker->phases = has_state ? phases : 0;
-  state_.dirty = true;
-  if (!unasked) return;
   Group& group = job->active->group;
+  const bool unasked = worker->phase == WorkerPhase::kMember;
+  const v1::HeldState& held = left.held();
+  // The newest truth wins: what is older than a stored checkpoint is not gone on with.
+  const bool stale = held.has_state() && held.phases() < 2 * LastCheckpointStep(*job);
+  if (stale) {
+    state_.AddNotice(job, worker->id,
+                     absl::StrCat("what ", worker->id.value(), " holds, step ", held.phases() / 2,
+                                  ", is older than the checkpoint of step ",
+                                  LastCheckpointStep(*job), " and is not gone on with"));
+  }
+  Enter(worker, WorkerPhase::kHolding);
+  worker->has_state = held.has_state() && !stale && !group.distrusted;
+  worker->phases = worker->has_state ? held.phases() : 0;
+  for (const int rank : left.suspect_ranks()) {
+    if (rank < 0 || rank >= static_cast<int>(group.ranks.size())) continue;
+    group.accusers_of[group.ranks[static_cast<size_t>(rank)]].insert(worker->id);
+  }
+  if (!unasked) return;
+  if (left.suspect_ranks_size() == 0) group.excused.insert(worker->id);
   group.disturbed = true;
-  group.disturbance = absl::StrCat("worker ", worker->id.value(),
-                                   " left: ", reason.empty() ? "it gave no reason" : reason);
+  group.disturbance =
+      absl::StrCat("worker ", worker->id.value(),
+                   " left: ", left.reason().empty() ? "it gave no reason" : left.reason());
+  // A copy: the job, and its group, may end with the generation.
   EndGeneration(job, std::string(group.disturbance));
 }
 
 void Groups::Reattach(JobEntry* job, WorkerEntry* worker, int64_t generation) {
-  worker->phase = WorkerPhase::kLeaving;
+  Enter(worker, WorkerPhase::kLeaving);
   worker->generation = generation;
   worker->job_uid = job->uid();
   worker->job_name = job->job().name();
-  worker->deadline_ms = state_.now.monotonic_ms + limits::kLeaveTimeoutMs;
   job->active->group.missing.erase(worker->id);
+  state_.jobs.SetIdle(job, false);
   v1::CoordinatorMessage message;
   message.mutable_end_generation()->set_job(job->job().name());
   message.mutable_end_generation()->set_generation(generation);
@@ -90,10 +112,9 @@ void Groups::Reattach(JobEntry* job, WorkerEntry* worker, int64_t generation) {
 }
 
 void Groups::Release(WorkerEntry* worker, const std::string& job_name) {
-  worker->phase = WorkerPhase::kReleasing;
+  Enter(worker, WorkerPhase::kReleasing);
   worker->job_uid.clear();
   worker->job_name = job_name;
-  worker->deadline_ms = state_.now.monotonic_ms + limits::kLeaveTimeoutMs;
   v1::CoordinatorMessage message;
   message.mutable_release_job()->set_job(job_name);
   state_.SendTo(*worker, std::move(message));
@@ -101,12 +122,11 @@ void Groups::Release(WorkerEntry* worker, const std::string& job_name) {
 }
 
 void Groups::WorkerReleased(WorkerEntry* worker) {
-  worker->phase = WorkerPhase::kFree;
+  Enter(worker, WorkerPhase::kFree);
   worker->job_name.clear();
   worker->has_state = false;
   worker->phases = 0;
   state_.last_freed_ms = state_.now.monotonic_ms;
-  state_.dirty = true;
 }
 
 void Groups::FailJob(JobEntry* job, v1::JobError error) {
@@ -127,29 +147,35 @@ void Groups::EndJob(JobEntry* job, v1::JobState state, const std::string& reason
     Release(worker, job->job().name());
   job->active.reset();
   state_.jobs.Ended(*job);
+  state_.set_aside.ForgetJob(job->uid());
   state_.SetState(job, state, reason);
   state_.dirty = true;
 }
 
-void Groups::CheckDeadlines() {
+std::string Groups::Silence(const WorkerEntry& worker) const {
   const int64_t now = state_.now.monotonic_ms;
+  if (now - worker.last_heard_ms >= limits::kHeartbeatTimeoutMs) {
+    return absl::StrCat("no heartbeat for ", (now - worker.last_heard_ms) / 1000, " s");
+  }
+  if (worker.phase == WorkerPhase::kLeaving && now >= worker.since_ms + limits::kLeaveTimeoutMs) {
+    return absl::StrCat("it did not leave its generation within ", limits::kLeaveTimeoutMs / 1000,
+                        " s");
+  }
+  return "";
+}
+
+void Groups::CheckDeadlines() {
   std::vector<std::pair<WorkerId, std::string>> lost;
   for (const auto& [id, worker] : state_.workers.all()) {
-    const bool asked =
-        worker.phase == WorkerPhase::kLeaving || worker.phase == WorkerPhase::kReleasing;
-    if (now - worker.last_heard_ms >= limits::kHeartbeatTimeoutMs) {
-      lost.emplace_back(
-          id, absl::StrCat("no heartbeat for ", (now - worker.last_heard_ms) / 1000, " s"));
-    } else if (asked && now >= worker.deadline_ms) {
-      lost.emplace_back(
-          id, absl::StrCat(
-                  "it did not ",
-                  worker.phase == WorkerPhase::kLeaving ? "leave its generation" : "drop its job",
-                  " within ", limits::kLeaveTimeoutMs / 1000, " s"));
-    }
+    std::string reason = Silence(worker);
+    if (!reason.empty()) lost.emplace_back(id, std::move(reason));
   }
   for (const auto& [id, reason] : lost) {
     WorkerEntry* worker = state_.workers.Find(id);
+    // An engine that stands still would hold up whoever waits for it again.
+    if (worker->phase == WorkerPhase::kLeaving && worker->doing.still_seconds() >= 10) {
+      PutAside(*worker, state_.jobs.FindByUid(worker->job_uid), /*any_job=*/true, reason);
+    }
     state_.effects.closes.push_back(
         {worker->connection,
          MakeError(absl::StatusCode::kUnavailable,
@@ -157,6 +183,7 @@ void Groups::CheckDeadlines() {
                    {{"worker", id.value()}})});
     WorkerLost(worker, reason);
   }
+  WatchProgress();
 }
 
 }  // namespace evograd

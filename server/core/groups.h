@@ -23,7 +23,16 @@ class Groups {
   void WorkerLost(WorkerEntry* worker, const std::string& reason);
 
   // The worker left its generation, on request or unasked, and holds what is said.
-  void WorkerLeft(WorkerEntry* worker, bool has_state, int64_t phases, const std::string& reason);
+  void WorkerLeft(WorkerEntry* worker, const v1::GenerationLeft& left);
+
+  // Something failed at the job on this worker, a member or a newcomer: it is set aside, and the
+  // job goes on with others; or the job fails, where every worker would meet the same or several
+  // did.
+  void WorkerFailed(WorkerEntry* worker, JobEntry* job, v1::FailureScope scope, v1::JobError error);
+  // A newcomer is ready to join.
+  void WorkerPrepared(WorkerEntry* worker);
+  // The job got further: `newly` by a step that was not committed before.
+  void Progressed(JobEntry* job, bool newly);
 
   // A worker came (back) with the state of a job that goes on: it is asked to leave its old
   // generation.
@@ -37,24 +46,65 @@ class Groups {
   // Ends the job and releases its workers; error and figures are already set.
   void EndJob(JobEntry* job, v1::JobState state, const std::string& reason);
 
-  // Closes the streams of workers that are silent or did not answer in time.
+  // Closes the streams of workers that are silent or did not answer in time, and ends generations
+  // in which nothing moves.
   void CheckDeadlines();
 
   // Cuts every generation that can be cut now. To be called at the end of each step.
   void Settle();
 
  private:
-  using Members = std::map<std::string, std::vector<WorkerEntry*>>;
+  void Enter(WorkerEntry* worker, WorkerPhase phase) {
+    worker->phase = phase;
+    worker->since_ms = state_.now.monotonic_ms;
+    state_.dirty = true;
+  }
+
+  // The workers of a job.
+  struct Held {
+    std::vector<WorkerEntry*> members;
+    std::vector<WorkerEntry*> prepared;
+    std::vector<WorkerEntry*> preparing;
+
+    bool empty() const { return members.empty() && prepared.empty(); }
+    // Those that its next generation can count on; newcomers that still read only where it cannot
+    // begin without them.
+    int Count(int min_workers) const;
+  };
+  using Members = std::map<std::string, Held>;
+
+  // A worker is not used for the job, or for any, for a while; the job's user is told.
+  void PutAside(const WorkerEntry& worker, JobEntry* job, bool any_job, const std::string& reason);
+  // Whether what failed on the worker fails the job.
+  bool IsTheJobsFault(const JobEntry& job, const WorkerEntry& worker);
+  // Whether a worker that is connected and not set aside could still do it.
+  bool AnotherMayDo(const JobEntry& job, const WorkerId& than);
+  // After a generation without a result, whose members could not reach each other: one is set
+  // aside. Whether one was.
+  bool BlameForUnreachable(JobEntry* job);
+  // Why the worker counts as lost; empty: it does not.
+  std::string Silence(const WorkerEntry& worker) const;
+  // Looks for engines that stand still, and for groups all of whose members wait for each other.
+  void WatchProgress();
+  void WatchGroup(JobEntry* job);
 
   void SettleOnce();
   Members MembersByJob();
+  // Lets newcomers that are ready into the running group.
+  void AdmitPrepared(JobEntry* job, const Held& held);
+  void Prepare(JobEntry* job, const std::vector<WorkerId>& added);
+  Placement PlaceAll(std::vector<Demand> engaged);
+  // Why nothing may begin yet; false where it may.
+  bool MustRest(JobEntry* job);
+  v1::StartGeneration StartMessage(const JobEntry& job) const;
+  Make MakeOf(const WorkerEntry& worker) const;
   // Whether the job's next generation has to wait for workers that may come back; a job whose
   // patience is over begins its restart, or fails.
-  bool MustWait(JobEntry* job, const std::vector<WorkerEntry*>& held);
+  bool MustWait(JobEntry* job, const Held& held);
   void BeginRestart(JobEntry* job);
-  Demand DemandOf(const JobEntry& job, const std::vector<WorkerEntry*>& held) const;
+  Demand DemandOf(const JobEntry& job, const Held& held) const;
   void Apply(const Placement& placement, Members* members);
-  void Cut(JobEntry* job, std::vector<WorkerEntry*> held, const std::vector<WorkerId>& added);
+  void Cut(JobEntry* job, const Held& held, const std::vector<WorkerId>& added);
   void Start(JobEntry* job, const std::vector<WorkerEntry*>& ranks);
   void Wait(JobEntry* job, bool holds_workers, const std::string& reason);
   void ResolveStuckGroups(const Members& members);
@@ -63,7 +113,14 @@ class Groups {
   MachineState& state_;
   // Settle has to look again at this time though nothing happened; 0: need not.
   int64_t wake_at_ms_ = 0;
+  // Uids of the waiting jobs that the last look came to.
+  std::vector<std::string> looked_at_;
 };
+
+// Whether anything durable would be repeated by beginning anew.
+bool HasProgress(const JobEntry& job);
+// 0 where there is none.
+int64_t LastCheckpointStep(const JobEntry& job);
 
 }  // namespace evograd
 

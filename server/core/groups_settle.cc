@@ -20,15 +20,6 @@ bool AllHolding(const std::vector<WorkerEntry*>& members) {
                      [](const WorkerEntry* w) { return w->phase == WorkerPhase::kHolding; });
 }
 
-// Whether anything durable would be repeated by beginning anew.
-bool HasProgress(const JobEntry& job) {
-  return job.job().committed_steps() > 0 || !job.checkpoints.empty();
-}
-
-int64_t LastCheckpointStep(const JobEntry& job) {
-  return job.checkpoints.empty() ? 0 : job.checkpoints.rbegin()->first;
-}
-
 bool MayGrow(const JobEntry& job) {
   const Group& group = job.active->group;
   const v1::JobSpec& spec = job.job().spec();
@@ -37,14 +28,41 @@ bool MayGrow(const JobEntry& job) {
          static_cast<int>(group.ranks.size()) < spec.max_workers();
 }
 
+// Whether the two reach each other by loopback.
+bool OneHost(const v1::Hello& a, const v1::Hello& b) {
+  return a.network() == b.network() && (!a.network().empty() || a.host() == b.host());
+}
+
 }  // namespace
+
+bool HasProgress(const JobEntry& job) {
+  return job.job().committed_steps() > 0 || !job.checkpoints.empty();
+}
+
+int64_t LastCheckpointStep(const JobEntry& job) {
+  return job.checkpoints.empty() ? 0 : job.checkpoints.rbegin()->first;
+}
+
+int Groups::Held::Count(int min_workers) const {
+  const int ready = static_cast<int>(members.size() + prepared.size());
+  return ready >= min_workers ? ready : ready + static_cast<int>(preparing.size());
+}
 
 Groups::Members Groups::MembersByJob() {
   Members members;
   for (auto& [id, worker] : state_.workers.all()) {
-    if (worker.assigned()) members[worker.job_uid].push_back(&worker);
+    if (!worker.assigned()) continue;
+    Held& held = members[worker.job_uid];
+    (worker.phase == WorkerPhase::kPreparing  ? held.preparing
+     : worker.phase == WorkerPhase::kPrepared ? held.prepared
+                                              : held.members)
+        .push_back(&worker);
   }
   return members;
+}
+
+Make Groups::MakeOf(const WorkerEntry& worker) const {
+  return {worker.hello.device_kind(), worker.hello.numerics()};
 }
 
 void Groups::WakeAt(int64_t monotonic_ms) {
@@ -66,29 +84,77 @@ void Groups::Settle() {
 void Groups::SettleOnce() {
   Members members = MembersByJob();
   ResolveStuckGroups(members);
-  std::vector<Demand> demands;
-  for (JobEntry* job : state_.jobs.Active()) {
+  std::vector<Demand> engaged;
+  for (JobEntry* job : state_.jobs.Engaged()) {
     Group& group = job->active->group;
-    const std::vector<WorkerEntry*>& held = members[job->uid()];
-    if (group.phase == GroupPhase::kLeaving && AllHolding(held)) group.phase = GroupPhase::kNone;
-    if (MayGrow(*job)) demands.push_back(DemandOf(*job, held));
-    if (group.phase != GroupPhase::kNone || !AllHolding(held) || MustWait(job, held)) continue;
-    if (job->active != nullptr) demands.push_back(DemandOf(*job, held));
+    const Held& held = members[job->uid()];
+    if (group.phase == GroupPhase::kLeaving && AllHolding(held.members)) {
+      group.phase = GroupPhase::kNone;
+      // Another look, without who was set aside.
+      if (BlameForUnreachable(job)) continue;
+    }
+    if (group.phase == GroupPhase::kRunning) {
+      AdmitPrepared(job, held);
+      if (MayGrow(*job)) engaged.push_back(DemandOf(*job, held));
+      continue;
+    }
+    const bool ready = group.phase == GroupPhase::kNone && AllHolding(held.members);
+    if (!ready || MustWait(job, held) || job->active == nullptr || MustRest(job)) continue;
+    if (held.empty() && held.preparing.empty()) {
+      if (job->job().state() == v1::RUNNING) {
+        state_.SetState(job, v1::PENDING, "all its workers are gone");
+      }
+      state_.jobs.SetIdle(job, true);
+    } else {
+      engaged.push_back(DemandOf(*job, held));
+    }
   }
-  std::vector<FreeWorker> free;
-  std::map<v1::DeviceKind, int> connected;
-  for (const auto& [id, worker] : state_.workers.all()) {
-    ++connected[worker.hello.device_kind()];
-    if (worker.phase == WorkerPhase::kFree) free.push_back({id, worker.hello.device_kind()});
-  }
-  Apply(Place(std::move(demands), free, connected), &members);
+  Apply(PlaceAll(std::move(engaged)), &members);
 }
 
-bool Groups::MustWait(JobEntry* job, const std::vector<WorkerEntry*>& held) {
+Placement Groups::PlaceAll(std::vector<Demand> engaged) {
+  for (const std::string& uid : looked_at_) {
+    JobEntry* job = state_.jobs.FindByUid(uid);
+    if (job->active != nullptr && job->active->group.phase == GroupPhase::kNone) {
+      job->active->waiting.clear();
+    }
+  }
+  looked_at_.clear();
+  std::vector<PlacedWorker> workers;
+  const int64_t now = state_.now.monotonic_ms;
+  for (const auto& [id, worker] : state_.workers.all()) {
+    const bool free = worker.phase == WorkerPhase::kFree && !state_.set_aside.Covers(id, "", now);
+    workers.push_back({id, MakeOf(worker), free});
+  }
+  if (const int64_t next = state_.set_aside.NextEnd(now); next != 0) WakeAt(next);
+  auto next = state_.jobs.idle().begin();
+  return Place(
+      std::move(engaged),
+      [&]() -> absl::optional<Demand> {
+        if (next == state_.jobs.idle().end()) return absl::nullopt;
+        const JobEntry& job = *(next++)->second;
+        looked_at_.push_back(job.uid());
+        return DemandOf(job, Held());
+      },
+      workers);
+}
+
+bool Groups::MustRest(JobEntry* job) {
+  const ActiveJob& active = *job->active;
+  const int64_t rest_ms = active.trials.retry_at_ms - state_.now.monotonic_ms;
+  if (rest_ms <= 0) return false;
+  job->active->waiting = absl::StrCat(
+      "trying again in ", (rest_ms + 999) / 1000, " s, after ", active.trials.fruitless,
+      " groups that did not get anywhere: ", active.group.disturbance);
+  WakeAt(active.trials.retry_at_ms);
+  return true;
+}
+
+bool Groups::MustWait(JobEntry* job, const Held& held) {
   Group& group = job->active->group;
   const bool patient = state_.now.monotonic_ms < group.grace_until_ms;
   group.reattaching = group.reattaching && patient && !group.missing.empty();
-  if (!group.reattaching && (AnyHasState(held) || group.missing.empty())) return false;
+  if (!group.reattaching && (AnyHasState(held.members) || group.missing.empty())) return false;
   if (group.reattaching || (patient && HasProgress(*job))) {
     const int64_t count = static_cast<int64_t>(group.missing.size());
     job->active->waiting =
@@ -101,6 +167,18 @@ bool Groups::MustWait(JobEntry* job, const std::vector<WorkerEntry*>& held) {
   return false;
 }
 
+void Groups::AdmitPrepared(JobEntry* job, const Held& held) {
+  if (held.prepared.empty() || !MayGrow(*job)) return;
+  int64_t since = held.prepared.front()->since_ms;
+  for (const WorkerEntry* worker : held.prepared) since = std::min(since, worker->since_ms);
+  const int64_t patient_until = since + limits::kPreparedPatienceMs;
+  if (!held.preparing.empty() && state_.now.monotonic_ms < patient_until) {
+    return WakeAt(patient_until);
+  }
+  const size_t count = held.prepared.size();
+  EndGeneration(job, absl::StrCat(count, count == 1 ? " more worker joins" : " more workers join"));
+}
+
 void Groups::BeginRestart(JobEntry* job) {
   Group& group = job->active->group;
   const std::string why = group.disturbance.empty()
@@ -110,24 +188,29 @@ void Groups::BeginRestart(JobEntry* job) {
   group.disturbed = false;
   v1::Job& proto = job->job();
   proto.clear_workers();
-  if (proto.restarts() >= proto.spec().max_restarts()) {
+  state_.Touch(job);
+  // Nothing is repeated, so nothing was lost.
+  if (!HasProgress(*job)) return;
+  Trials& trials = job->active->trials;
+  if (trials.restarts >= proto.spec().max_restarts()) {
     v1::JobError error;
     error.set_code(static_cast<int>(absl::StatusCode::kUnavailable));
     error.set_message(absl::StrCat("all workers that held the job's state were lost ",
-                                   proto.restarts() + 1, " times, and max_restarts is ",
+                                   trials.restarts + 1,
+                                   " times without a new step in between, and max_restarts is ",
                                    proto.spec().max_restarts(), "; the last time: ", why));
     FailJob(job, std::move(error));
     return;
   }
+  ++trials.restarts;
   proto.set_restarts(proto.restarts() + 1);
   state_.AddEvent(job, [&](v1::Event* event) {
     event->mutable_restarted()->set_from_step(LastCheckpointStep(*job));
     event->mutable_restarted()->set_reason(why);
   });
-  state_.Touch(job);
 }
 
-Demand Groups::DemandOf(const JobEntry& job, const std::vector<WorkerEntry*>& held) const {
+Demand Groups::DemandOf(const JobEntry& job, const Held& held) const {
   const v1::JobSpec& spec = job.job().spec();
   Demand demand;
   demand.job_uid = job.uid();
@@ -135,13 +218,18 @@ Demand Groups::DemandOf(const JobEntry& job, const std::vector<WorkerEntry*>& he
   demand.ordinal = job.record.ordinal;
   demand.min_workers = spec.min_workers();
   demand.max_workers = spec.max_workers();
-  demand.held = static_cast<int>(held.size());
   demand.running = job.active->group.phase == GroupPhase::kRunning;
-  // Another kind of device would not repeat the committed steps bit by bit.
-  if (!held.empty()) {
-    demand.kind = held.front()->hello.device_kind();
-  } else if (HasProgress(job)) {
-    demand.kind = job.record.device_kind;
+  demand.held = held.Count(demand.running ? demand.max_workers : demand.min_workers);
+  // Another make would not repeat the committed steps bit by bit.
+  for (const auto* workers : {&held.preparing, &held.prepared, &held.members}) {
+    if (!workers->empty()) demand.make = MakeOf(*workers->front());
+  }
+  if (demand.make.any() && HasProgress(job)) {
+    demand.make = {job.record.device_kind, job.job().numerics()};
+  }
+  if (state_.set_aside.empty()) return demand;
+  for (const auto& [id, worker] : state_.workers.all()) {
+    if (state_.set_aside.Covers(id, job.uid(), state_.now.monotonic_ms)) demand.avoided.insert(id);
   }
   return demand;
 }
@@ -159,15 +247,33 @@ void Groups::Apply(const Placement& placement, Members* members) {
       WakeAt(grow_at);
       continue;
     }
-    EndGeneration(state_.jobs.FindByUid(uid),
-                  absl::StrCat(added.size(),
-                               added.size() == 1 ? " more worker joins" : " more workers join"));
+    Prepare(state_.jobs.FindByUid(uid), added);
+  }
+}
+
+void Groups::Prepare(JobEntry* job, const std::vector<WorkerId>& added) {
+  v1::CoordinatorMessage message;
+  *message.mutable_prepare_job()->mutable_start() = StartMessage(*job);
+  for (const WorkerId& id : added) {
+    WorkerEntry* worker = state_.workers.Find(id);
+    Enter(worker, WorkerPhase::kPreparing);
+    worker->job_uid = job->uid();
+    worker->job_name = job->job().name();
+    state_.SendTo(*worker, message);
   }
 }
 
 void Groups::Wait(JobEntry* job, bool holds_workers, const std::string& reason) {
   ActiveJob& active = *job->active;
   active.waiting = reason;
+  if (!state_.set_aside.empty()) {
+    for (const auto& [id, worker] : state_.workers.all()) {
+      if (!state_.set_aside.Covers(id, job->uid(), state_.now.monotonic_ms)) continue;
+      absl::StrAppend(&active.waiting, "; ", id.value(), " is ",
+                      state_.set_aside.Reason(id, state_.now.monotonic_ms));
+      break;
+    }
+  }
   if (!holds_workers) active.group.stuck_since_ms = 0;
   if (holds_workers) {
     if (active.group.stuck_since_ms == 0) active.group.stuck_since_ms = state_.now.monotonic_ms;
@@ -180,20 +286,24 @@ void Groups::Wait(JobEntry* job, bool holds_workers, const std::string& reason) 
 void Groups::ResolveStuckGroups(const Members& members) {
   // The youngest of those that waited long enough, if an older group of its kind is stuck too.
   JobEntry* victim = nullptr;
-  std::map<v1::DeviceKind, int> stuck;
-  for (JobEntry* job : state_.jobs.Active()) {
+  std::map<Make, int> stuck;
+  for (JobEntry* job : state_.jobs.Engaged()) {
     const auto held = members.find(job->uid());
     const Group& group = job->active->group;
-    if (group.stuck_since_ms == 0 || group.phase != GroupPhase::kNone || held == members.end())
+    if (group.stuck_since_ms == 0 || group.phase != GroupPhase::kNone || held == members.end() ||
+        held->second.members.empty()) {
       continue;
-    const int before = stuck[held->second.front()->hello.device_kind()]++;
+    }
+    const int before = stuck[MakeOf(*held->second.members.front())]++;
     if (before > 0 && state_.now.monotonic_ms >= group.stuck_since_ms + limits::kStuckGroupMs)
       victim = job;
   }
   if (victim == nullptr) return;
   victim->active->group.stuck_since_ms = 0;
   victim->active->group.missing.clear();
-  for (WorkerEntry* worker : members.at(victim->uid())) Release(worker, victim->job().name());
+  for (WorkerEntry* worker : state_.workers.AssignedTo(victim->uid())) {
+    Release(worker, victim->job().name());
+  }
   state_.AddEvent(victim, [&](v1::Event* event) {
     event->mutable_restarted()->set_from_step(LastCheckpointStep(*victim));
     event->mutable_restarted()->set_reason(
@@ -203,22 +313,44 @@ void Groups::ResolveStuckGroups(const Members& members) {
   state_.Touch(victim);
 }
 
-void Groups::Cut(JobEntry* job, std::vector<WorkerEntry*> held,
-                 const std::vector<WorkerId>& added) {
-  std::sort(held.begin(), held.end(), [](const WorkerEntry* a, const WorkerEntry* b) {
+void Groups::Cut(JobEntry* job, const Held& held, const std::vector<WorkerId>& added) {
+  const size_t min_workers = static_cast<size_t>(job->job().spec().min_workers());
+  const size_t max_workers = static_cast<size_t>(job->job().spec().max_workers());
+  std::vector<WorkerEntry*> ranks = held.members;
+  std::sort(ranks.begin(), ranks.end(), [](const WorkerEntry* a, const WorkerEntry* b) {
     return std::make_tuple(!a->has_state, -a->phases, a->id) <
            std::make_tuple(!b->has_state, -b->phases, b->id);
   });
-  const size_t max_workers = static_cast<size_t>(job->job().spec().max_workers());
-  for (; held.size() > max_workers; held.pop_back()) Release(held.back(), job->job().name());
-  for (const WorkerId& id : added) held.push_back(state_.workers.Find(id));
-  for (WorkerEntry* worker : held) {
-    worker->phase = WorkerPhase::kMember;
+  for (; ranks.size() > max_workers; ranks.pop_back()) Release(ranks.back(), job->job().name());
+  const auto take = [&](const std::vector<WorkerEntry*>& workers, size_t up_to) {
+    for (WorkerEntry* worker : workers) {
+      if (ranks.size() < up_to) ranks.push_back(worker);
+    }
+  };
+  take(held.prepared, max_workers);
+  take(held.preparing, min_workers);
+  for (const WorkerId& id : added) {
+    if (ranks.size() < max_workers) ranks.push_back(state_.workers.Find(id));
+  }
+  for (WorkerEntry* worker : ranks) {
+    Enter(worker, WorkerPhase::kMember);
     worker->generation = job->job().generation() + 1;
     worker->job_uid = job->uid();
     worker->job_name = job->job().name();
+    worker->doing.Clear();
   }
-  Start(job, held);
+  Start(job, ranks);
+}
+
+v1::StartGeneration Groups::StartMessage(const JobEntry& job) const {
+  const v1::Job& proto = job.job();
+  v1::StartGeneration start;
+  start.set_job(proto.name());
+  start.set_job_uid(job.uid());
+  start.set_generation(proto.generation());
+  *start.mutable_spec() = proto.spec();
+  start.set_committed_steps(proto.committed_steps());
+  return start;
 }
 
 void Groups::Start(JobEntry* job, const std::vector<WorkerEntry*>& ranks) {
@@ -226,18 +358,22 @@ void Groups::Start(JobEntry* job, const std::vector<WorkerEntry*>& ranks) {
   v1::Job& proto = job->job();
   const bool donor = ranks.front()->has_state;
   const bool from_checkpoint = !donor && !job->checkpoints.empty();
-  if (!HasProgress(*job)) job->record.device_kind = ranks.front()->hello.device_kind();
+  if (!HasProgress(*job)) {
+    job->record.device_kind = ranks.front()->hello.device_kind();
+    proto.set_numerics(ranks.front()->hello.numerics());
+  }
   if (donor && group.disturbed) proto.set_recoveries(proto.recoveries() + 1);
   proto.set_generation(proto.generation() + 1);
   proto.clear_workers();
   for (const WorkerEntry* worker : ranks) proto.add_workers(WorkerName(worker->id));
   if (!proto.has_start_time()) *proto.mutable_start_time() = Timestamp(state_.now.unix_ms);
-  const int fruitless = group.fruitless;
   group = Group();
-  group.fruitless = fruitless;
   group.phase = GroupPhase::kRunning;
   if (from_checkpoint) group.from_checkpoint = job->checkpoints.rbegin()->second.name();
   for (const WorkerEntry* worker : ranks) group.ranks.push_back(worker->id);
+  job->active->waiting.clear();
+  job->active->last_step_ms = state_.now.monotonic_ms;
+  state_.jobs.SetIdle(job, false);
   if (proto.state() != v1::RUNNING) state_.SetState(job, v1::RUNNING, "workers were found");
 
   const int64_t step = donor ? ranks.front()->phases / 2 : LastCheckpointStep(*job);
@@ -247,15 +383,17 @@ void Groups::Start(JobEntry* job, const std::vector<WorkerEntry*>& ranks) {
     event->mutable_generation_started()->set_step(step);
   });
   state_.Touch(job);
-  v1::StartGeneration start;
-  start.set_job(proto.name());
-  start.set_job_uid(job->uid());
-  start.set_generation(proto.generation());
-  *start.mutable_spec() = proto.spec();
+  v1::StartGeneration start = StartMessage(*job);
   start.set_size(static_cast<int>(ranks.size()));
+  start.set_several_hosts(std::any_of(ranks.begin(), ranks.end(), [&](const WorkerEntry* worker) {
+    return worker->hello.network().empty() ||
+           worker->hello.network() != ranks.front()->hello.network();
+  }));
   start.set_donor_holds_state(donor);
   start.set_checkpoint(group.from_checkpoint);
-  start.set_committed_steps(proto.committed_steps());
+  start.set_several_hosts(std::any_of(ranks.begin(), ranks.end(), [&](const WorkerEntry* worker) {
+    return !OneHost(worker->hello, ranks.front()->hello);
+  }));
   for (size_t rank = 0; rank < ranks.size(); ++rank) {
     start.set_rank(static_cast<int>(rank));
     v1::CoordinatorMessage message;

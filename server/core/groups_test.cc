@@ -193,8 +193,16 @@ TEST_F(GroupsTest, ARunningGroupGrowsOnceNewWorkersHaveSettled) {
   world_.AddWorker("w2");
   world_.AddWorker("w3");
   world_.Pass(limits::kGrowthDelayMs - limits::kTickIntervalMs);
-  EXPECT_EQ(Job("job1").reason(), "computing on 1 worker");
+  EXPECT_TRUE(world_.worker("w2")->job_uid().empty());
   world_.Pass(2 * limits::kTickIntervalMs);
+  // They read the data while the group computes on.
+  for (const char* id : {"w2", "w3"}) {
+    while (world_.DeliverToWorker(id)) {
+    }
+  }
+  world_.Work("w1");
+  EXPECT_EQ(Job("job1").generation(), 1);
+  EXPECT_EQ(Job("job1").reason(), "computing on 1 worker");
   world_.Quiesce();
   ExpectFinished("job1");
   EXPECT_EQ(Job("job1").generation(), 2);
@@ -304,7 +312,46 @@ TEST_F(GroupsTest, RestartsAreLimited) {
   EXPECT_EQ(Job("job1").state(), v1::FAILED);
   EXPECT_EQ(Job("job1").restarts(), 2);
   EXPECT_EQ(Job("job1").error().code(), static_cast<int>(absl::StatusCode::kUnavailable));
-  EXPECT_THAT(Job("job1").error().message(), HasSubstr("lost 3 times, and max_restarts is 2"));
+  EXPECT_THAT(Job("job1").error().message(),
+              HasSubstr("lost 3 times without a new step in between, and max_restarts is 2"));
+}
+
+// Machines that are lost now and then in a long job use nothing up.
+TEST_F(GroupsTest, AJobThatGetsFurtherMayRestartWithoutEnd) {
+  v1::CreateJobRequest request = ToyRequest("job1", 40, 1, 1);
+  request.mutable_spec()->set_max_restarts(1);
+  request.mutable_spec()->set_checkpoint_interval_steps(1);
+  ASSERT_TRUE(world_.Create(request).ok());
+  for (int i = 1; i <= 6; ++i) {
+    world_.AddWorker("w1");
+    RunToStep("job1", 4 * i);
+    world_.Kill("w1");
+    world_.Pass(limits::kReattachGraceMs + limits::kTickIntervalMs);
+  }
+  EXPECT_EQ(Job("job1").state(), v1::PENDING);
+  EXPECT_EQ(Job("job1").restarts(), 6);
+  world_.AddWorker("w1");
+  world_.Quiesce();
+  ExpectFinished("job1");
+}
+
+// A stream that is cut again and again while its worker has nothing to lose costs nothing either.
+TEST_F(GroupsTest, CutStreamsBeforeTheFirstStepAreNoRestarts) {
+  v1::CreateJobRequest request = ToyRequest("job1", 20, 1, 1);
+  request.mutable_spec()->set_max_restarts(1);
+  world_.AddWorker("w1");
+  ASSERT_TRUE(world_.Create(request).ok());
+  for (int i = 0; i < 8; ++i) {
+    while (world_.DeliverToWorker("w1")) {
+    }
+    world_.CutStream("w1");
+    world_.Pass(150);
+    world_.Dial("w1");
+    world_.Quiesce();
+  }
+  world_.RunUntilEnded("job1", 2 * limits::kRetryMaxMs);
+  ExpectFinished("job1");
+  EXPECT_EQ(Job("job1").restarts(), 0);
 }
 
 TEST_F(GroupsTest, ADamagedCheckpointIsPassedOver) {
@@ -401,12 +448,12 @@ TEST_F(GroupsTest, WhoHoldsAnotherJobOfTheSameNameIsTold) {
   EXPECT_EQ(effects.sends[1].message.release_job().job(), "jobs/job1");
 }
 
-TEST_F(GroupsTest, GroupsThatNeverCommitAStepEndTheJob) {
+TEST_F(GroupsTest, GroupsThatNeverCommitAStepEndTheJobAfterLongerAndLongerPauses) {
   world_.AddWorker("w1");
   world_.AddWorker("w2");
   ASSERT_TRUE(world_.Create("job1", 20, 2, 2).ok());
-  for (int i = 0; i < limits::kMaxFruitlessGenerations; ++i) {
-    EXPECT_EQ(Job("job1").state(), v1::RUNNING);
+  std::vector<int64_t> begins;
+  const auto leave = [&] {
     world_.worker("w2")->LeaveUnasked("no route to w1");
     for (int turn = 0; turn < 4; ++turn) {
       for (const char* id : {"w2", "w1"}) {
@@ -417,9 +464,20 @@ TEST_F(GroupsTest, GroupsThatNeverCommitAStepEndTheJob) {
         }
       }
     }
+  };
+  for (int i = 1; i <= limits::kMaxFruitlessGenerations; ++i) {
+    ASSERT_EQ(Job("job1").state(), v1::RUNNING) << i;
+    while (Job("job1").generation() < i) {
+      EXPECT_THAT(Job("job1").reason(), HasSubstr("no route to w1"));
+      world_.Pass(limits::kTickIntervalMs);
+    }
+    begins.push_back(world_.now().monotonic_ms);
+    leave();
   }
   EXPECT_EQ(Job("job1").state(), v1::FAILED);
   EXPECT_THAT(Job("job1").error().message(), HasSubstr("no route to w1"));
+  EXPECT_EQ(begins[1], begins[0]);
+  EXPECT_GE(begins.back() - begins.front(), 600'000);
 }
 
 TEST_F(GroupsTest, GroupsThatHoldEachOthersWorkersComeApart) {

@@ -81,11 +81,11 @@ absl::Status NameTaken(const std::string& name) {
 }
 
 // As lists show it: small.
-v1::Job ListView(const JobEntry& job) {
-  v1::Job view = View(job);
+v1::Job ListView(v1::Job view) {
+  const bool stepped = view.has_last_step();
   view.clear_spec();
   view.mutable_last_step()->clear_member_losses();
-  if (!job.job().has_last_step()) view.clear_last_step();
+  if (!stepped) view.clear_last_step();
   return view;
 }
 
@@ -121,7 +121,7 @@ absl::StatusOr<v1::Job> JobCalls::CreateOrRepeat(const CreateJobInput& input) {
   const auto earlier = state_.requests.find(request.request_id());
   if (!request.validate_only() && earlier != state_.requests.end()) {
     if (earlier->second.digest != digest) return RequestIdReused(request.request_id());
-    return View(*state_.jobs.FindByUid(earlier->second.job_uid));
+    return state_.View(*state_.jobs.FindByUid(earlier->second.job_uid));
   }
   std::string name =
       request.job_id().empty() ? JobName(input.fresh_job_id) : JobName(request.job_id());
@@ -161,12 +161,12 @@ absl::StatusOr<v1::Job> JobCalls::CreateOrRepeat(const CreateJobInput& input) {
   }
   state_.dirty = true;
   groups_.Settle();
-  return View(*added);
+  return state_.View(*added);
 }
 
 void JobCalls::Get(const GetJobInput& input) {
   const absl::StatusOr<JobEntry*> job = FindJob(&state_.jobs, "name", input.request.name());
-  state_.Answer(input.call, job.ok() ? absl::StatusOr<Answer>(View(**job)) : job.status());
+  state_.Answer(input.call, job.ok() ? absl::StatusOr<Answer>(state_.View(**job)) : job.status());
 }
 
 void JobCalls::Cancel(const CancelJobInput& input) {
@@ -183,7 +183,7 @@ absl::StatusOr<v1::Job> JobCalls::CancelByName(const std::string& name) {
                      absl::StrCat("job `", name, "` has ended: ", v1::JobState_Name(state)),
                      "JOB_ENDED", {{"job", name}, {"state", v1::JobState_Name(state)}});
   }
-  return View(*job);
+  return state_.View(*job);
 }
 
 void JobCalls::List(const ListJobsInput& input) {
@@ -203,7 +203,7 @@ absl::StatusOr<v1::ListJobsResponse> JobCalls::Page(const v1::ListJobsRequest& r
       break;
     }
     --next;
-    *page.add_jobs() = ListView(*next->second);
+    *page.add_jobs() = ListView(state_.View(*next->second));
     bytes += page.jobs(page.jobs_size() - 1).ByteSizeLong();
   }
   return page;
@@ -211,6 +211,15 @@ absl::StatusOr<v1::ListJobsResponse> JobCalls::Page(const v1::ListJobsRequest& r
 
 void JobCalls::ListWorkers(const ListWorkersInput& input) {
   state_.Answer(input.call, ToAnswer(Page(input.request)));
+}
+
+v1::Worker JobCalls::View(const WorkerEntry& entry) const {
+  const int64_t now_ms = state_.now.monotonic_ms;
+  v1::Worker worker = ToProto(entry, now_ms);
+  if (entry.phase != WorkerPhase::kFree) return worker;
+  worker.set_reason(state_.set_aside.Reason(entry.id, now_ms));
+  if (state_.set_aside.Covers(entry.id, "", now_ms)) worker.set_state(v1::SET_ASIDE);
+  return worker;
 }
 
 absl::StatusOr<v1::ListWorkersResponse> JobCalls::Page(const v1::ListWorkersRequest& request) {
@@ -222,7 +231,7 @@ absl::StatusOr<v1::ListWorkersResponse> JobCalls::Page(const v1::ListWorkersRequ
   int64_t bytes = 0;
   for (; next != workers.end() && page.workers_size() < size && bytes < limits::kMaxPageBytes;
        ++next) {
-    *page.add_workers() = ToProto(next->second);
+    *page.add_workers() = View(next->second);
     bytes += page.workers(page.workers_size() - 1).ByteSizeLong();
   }
   if (next != workers.end()) {

@@ -24,6 +24,7 @@ class JobCalls {
   absl::StatusOr<v1::Job> CreateOrRepeat(const CreateJobInput& input);
   absl::StatusOr<v1::Job> CancelByName(const std::string& name);
   absl::StatusOr<v1::ListJobsResponse> Page(const v1::ListJobsRequest& request);
+  v1::Worker View(const WorkerEntry& entry) const;
   absl::StatusOr<v1::ListWorkersResponse> Page(const v1::ListWorkersRequest& request);
 
   MachineState& state_;

@@ -24,14 +24,24 @@ JobEntry* JobTable::Add(JobEntry entry) {
   EVOGRAD_CHECK(by_uid_.emplace(job->uid(), std::move(owned)).second, "a uid is used once");
   EVOGRAD_CHECK(by_name_.emplace(job->job().name(), job).second, "a name is used once");
   EVOGRAD_CHECK(by_ordinal_.emplace(job->record.ordinal, job).second, "an ordinal is used once");
-  if (job->active != nullptr) active_.emplace(job->record.ordinal, job);
+  if (job->active != nullptr) SetIdle(job, job->active->group.missing.empty());
   return job;
 }
 
-std::vector<JobEntry*> JobTable::Active() {
+std::vector<JobEntry*> JobTable::Engaged() const {
   std::vector<JobEntry*> jobs;
-  for (const auto& [ordinal, job] : active_) jobs.push_back(job);
+  for (const auto& [ordinal, job] : engaged_) jobs.push_back(job);
   return jobs;
+}
+
+void JobTable::SetIdle(JobEntry* job, bool idle) {
+  Ended(*job);
+  (idle ? idle_ : engaged_).emplace(job->record.ordinal, job);
+}
+
+void JobTable::Ended(const JobEntry& entry) {
+  engaged_.erase(entry.record.ordinal);
+  idle_.erase(entry.record.ordinal);
 }
 
 }  // namespace evograd

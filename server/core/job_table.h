@@ -35,6 +35,9 @@ struct Group {
   std::string from_checkpoint;
   // That checkpoint turned out to be damaged: what its restorer says about its failure is no news.
   bool checkpoint_damaged = false;
+  // What its members hold is not to be gone on with: it led to results that differ from those of
+  // others.
+  bool distrusted = false;
   // A member was lost or left since the last generation was cut.
   bool disturbed = false;
   std::string disturbance;
@@ -45,10 +48,32 @@ struct Group {
   // After the coordinator's own restart: wait for all that are missing, even where one holder is
   // back.
   bool reattaching = false;
-  // Generations in a row without a committed step.
-  int fruitless = 0;
   // Since when it holds workers but too few; 0: it does not.
   int64_t stuck_since_ms = 0;
+  // Who could not reach whom in this generation.
+  std::map<WorkerId, std::set<WorkerId>> accusers_of;
+  // Who left it for a reason of its own, so that others could not reach it.
+  std::set<WorkerId> excused;
+};
+
+// A worker said that it cannot do its part of the job.
+struct WorkerFailure {
+  WorkerId worker;
+  v1::JobError error;
+};
+
+// What was tried since the job last got further; it bounds how often the same is tried again.
+struct Trials {
+  // Generations in a row without a result.
+  int fruitless = 0;
+  // No generation begins before this time.
+  int64_t retry_at_ms = 0;
+  // Without a new step: what workers said that failed at the job itself, and starts from a
+  // checkpoint.
+  std::vector<WorkerFailure> failures;
+  int restarts = 0;
+  // The last workers that computed a step together.
+  std::set<WorkerId> worked;
 };
 
 // What only a job that has not ended needs.
@@ -57,8 +82,14 @@ struct ActiveJob {
 
   HyperTrack hyper;
   Group group;
-  // What it waits for, where it waits.
+  Trials trials;
+  // What it waits for, where it waits; empty: it was not looked at since it began to wait.
   std::string waiting;
+  // What went wrong beside its steps and still does, such as a checkpoint that cannot be stored.
+  std::string trouble;
+  int64_t trouble_told_ms = 0;
+  // When its group last got further: a step was committed, or the generation began.
+  int64_t last_step_ms = 0;
   // Seconds of the recent steps.
   std::deque<double> recent_seconds;
 };
@@ -88,15 +119,20 @@ class JobTable {
   int64_t next_ordinal() const { return by_ordinal_.empty() ? 1 : by_ordinal_.rbegin()->first + 1; }
   size_t size() const { return by_ordinal_.size(); }
   const std::map<int64_t, JobEntry*>& by_ordinal() const { return by_ordinal_; }
-  // Those that have not ended, in the order of creation.
-  std::vector<JobEntry*> Active();
-  void Ended(const JobEntry& entry) { active_.erase(entry.record.ordinal); }
+  // Those that have not ended, in the order of creation: those that hold workers, or have to be
+  // looked at for another reason; and those that only wait for free workers.
+  std::vector<JobEntry*> Engaged() const;
+  const std::map<int64_t, JobEntry*>& idle() const { return idle_; }
+  // Moves a job that has not ended from one to the other.
+  void SetIdle(JobEntry* job, bool idle);
+  void Ended(const JobEntry& entry);
 
  private:
   std::map<std::string, std::unique_ptr<JobEntry>> by_uid_;
   std::map<std::string, JobEntry*> by_name_;
   std::map<int64_t, JobEntry*> by_ordinal_;
-  std::map<int64_t, JobEntry*> active_;
+  std::map<int64_t, JobEntry*> engaged_;
+  std::map<int64_t, JobEntry*> idle_;
 };
 
 }  // namespace evograd

@@ -3,29 +3,53 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/service_limits.h"
 #include "server/core/job_state.h"
 #include "server/core/timestamp.h"
 
 namespace evograd {
-namespace {
+std::string MachineState::Silence(const JobEntry& job) const {
+  const ActiveJob& active = *job.active;
+  std::string text;
+  const int64_t silent_ms = now.monotonic_ms - active.last_step_ms;
+  if (silent_ms >= limits::kSilentStepMs) {
+    absl::StrAppend(&text, "; no step for ", silent_ms / 1000, " s");
+    // Who computes keeps those waiting that wait for others.
+    const WorkerEntry* slowest = nullptr;
+    for (const WorkerId& id : active.group.ranks) {
+      const WorkerEntry* worker = workers.Find(id);
+      if (worker == nullptr || worker->doing.doing().empty() || worker->doing.waiting()) continue;
+      if (slowest == nullptr || worker->doing.doing_seconds() > slowest->doing.doing_seconds()) {
+        slowest = worker;
+      }
+    }
+    if (slowest != nullptr) {
+      absl::StrAppend(&text, ": ", slowest->id.value(), " is at `", slowest->doing.doing(),
+                      "` for ", static_cast<int64_t>(slowest->doing.doing_seconds()), " s");
+    }
+  }
+  if (!active.trouble.empty()) absl::StrAppend(&text, "; ", active.trouble);
+  return text;
+}
 
-std::string Reason(const JobEntry& job) {
+std::string MachineState::Reason(const JobEntry& job) const {
   if (job.active == nullptr) return job.job().reason();
   const Group& group = job.active->group;
   const int64_t size = static_cast<int64_t>(group.ranks.size());
   switch (group.phase) {
     case GroupPhase::kRunning:
-      return absl::StrCat("computing on ", size, size == 1 ? " worker" : " workers");
+      return absl::StrCat("computing on ", size, size == 1 ? " worker" : " workers", Silence(job));
     case GroupPhase::kLeaving:
       return absl::StrCat("forming a new group: waiting for the workers of generation ",
                           job.job().generation(), " to leave it");
     case GroupPhase::kNone:
       break;
   }
-  return job.active->waiting.empty() ? "waiting for workers" : job.active->waiting;
+  if (!job.active->waiting.empty()) return job.active->waiting;
+  const int count = job.job().spec().min_workers();
+  return absl::StrCat("waiting for ", count, count == 1 ? " worker" : " workers",
+                      "; none is free for it");
 }
-
-}  // namespace
 
 v1::Event MachineState::NewEvent(JobEntry* job) {
   v1::Event event;
@@ -45,6 +69,13 @@ void MachineState::SetState(JobEntry* job, v1::JobState state, const std::string
   Touch(job);
 }
 
+void MachineState::AddNotice(JobEntry* job, const WorkerId& worker, const std::string& text) {
+  AddEvent(job, [&](v1::Event* event) {
+    event->mutable_notice()->set_text(text);
+    if (!worker.empty()) event->mutable_notice()->set_worker(WorkerName(worker));
+  });
+}
+
 void MachineState::SendTo(const WorkerEntry& worker, v1::CoordinatorMessage message) {
   effects.sends.push_back({worker.connection, std::move(message)});
 }
@@ -62,9 +93,10 @@ Effects MachineState::Finish() {
   return std::exchange(effects, Effects());
 }
 
-v1::Job View(const JobEntry& job) {
+v1::Job MachineState::View(const JobEntry& job) const {
   v1::Job view = job.job();
   view.set_reason(Reason(job));
+  view.set_last_sequence(job.last_event);
   return view;
 }
 

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "server/core/inputs.h"
 #include "server/core/job_table.h"
+#include "server/core/set_aside.h"
 #include "server/core/worker_table.h"
 
 namespace evograd {
@@ -19,6 +20,7 @@ struct MachineState {
 
   JobTable jobs;
   WorkerTable workers;
+  SetAside set_aside;
   std::map<std::string, RequestRecord> requests;
   int64_t incarnation = 0;
   const StepLog& step_log;
@@ -48,18 +50,24 @@ struct MachineState {
   // With an event.
   void SetState(JobEntry* job, v1::JobState state, const std::string& reason);
 
+  // A line in the job's events; `worker` empty: it concerns none.
+  void AddNotice(JobEntry* job, const WorkerId& worker, const std::string& text);
+
   void SendTo(const WorkerEntry& worker, v1::CoordinatorMessage message);
   void Answer(CallId call, absl::StatusOr<Answer> answer);
 
   // Writes the records of touched jobs and hands the effects out.
   Effects Finish();
 
+  // The job as users see it now: with the reason for its state as it stands.
+  v1::Job View(const JobEntry& job) const;
+
  private:
+  std::string Reason(const JobEntry& job) const;
+  // "; no step for 95 s: w1 is at step 12 for 94 s", where that is so.
+  std::string Silence(const JobEntry& job) const;
   v1::Event NewEvent(JobEntry* job);
 };
-
-// The job as users see it now: with the reason for its state as it stands.
-v1::Job View(const JobEntry& job);
 
 }  // namespace evograd
 

@@ -164,6 +164,10 @@ absl::Status CheckHello(const v1::Hello& hello) {
   }
   EVOGRAD_RETURN_IF_ERROR(CheckText("hello.device_name", hello.device_name()));
   EVOGRAD_RETURN_IF_ERROR(CheckText("hello.host", hello.host()));
+  EVOGRAD_RETURN_IF_ERROR(CheckText("hello.process_nonce", hello.process_nonce()));
+  EVOGRAD_RETURN_IF_ERROR(CheckText("hello.numerics", hello.numerics()));
+  EVOGRAD_RETURN_IF_ERROR(CheckText("hello.network", hello.network()));
+  EVOGRAD_RETURN_IF_ERROR(CheckText("hello.busy_job", hello.busy_job()));
   return CheckHeld(hello.held());
 }
 
@@ -172,7 +176,7 @@ absl::Status CheckWorkerMessage(const v1::WorkerMessage& message) {
     case v1::WorkerMessage::kHello:
       return Malformed("a second Hello on one stream");
     case v1::WorkerMessage::kHeartbeat:
-      return absl::OkStatus();
+      return CheckText("heartbeat.doing", message.heartbeat().doing(), limits::kMaxDoingBytes);
     case v1::WorkerMessage::kRendezvous:
       return CheckRendezvous(message.rendezvous());
     case v1::WorkerMessage::kResults:
@@ -187,6 +191,14 @@ absl::Status CheckWorkerMessage(const v1::WorkerMessage& message) {
       return CheckFailed(message.failed());
     case v1::WorkerMessage::kReleased:
       return CheckText("released.job", message.released().job());
+    case v1::WorkerMessage::kPrepared:
+      return CheckText("prepared.job", message.prepared().job());
+    case v1::WorkerMessage::kTrouble:
+      EVOGRAD_RETURN_IF_ERROR(CheckText("trouble.job", message.trouble().job()));
+      return CheckText("trouble.text", message.trouble().text());
+    case v1::WorkerMessage::kPart:
+      // A sign of life; the stream has put the pieces together.
+      return absl::OkStatus();
     case v1::WorkerMessage::KIND_NOT_SET:
       break;
   }

@@ -1,65 +1,86 @@
 #include "server/core/placement_policy.h"
 
 #include <algorithm>
-#include <tuple>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
 namespace evograd {
 namespace {
 
-using Pool = std::map<v1::DeviceKind, std::vector<WorkerId>>;
+using Pool = std::map<Make, std::vector<WorkerId>>;
 
-int CountOf(const std::map<v1::DeviceKind, int>& connected, v1::DeviceKind kind) {
-  const auto found = connected.find(kind);
-  return found == connected.end() ? 0 : found->second;
+// Takes up to `count` workers that are not avoided from the front of the pool.
+void Take(int count, const std::set<WorkerId>& avoided, std::vector<WorkerId>* from,
+          std::vector<WorkerId>* to) {
+  for (auto next = from->begin(); next != from->end() && count > 0;) {
+    if (avoided.count(*next) > 0) {
+      ++next;
+      continue;
+    }
+    to->push_back(std::move(*next));
+    next = from->erase(next);
+    --count;
+  }
 }
 
-// Takes up to `count` workers from the front of the pool.
-void Take(int count, std::vector<WorkerId>* from, std::vector<WorkerId>* to) {
-  const auto taken = std::min<int64_t>(std::max(count, 0), from->size());
-  to->insert(to->end(), from->begin(), from->begin() + taken);
-  from->erase(from->begin(), from->begin() + taken);
+int CountUsable(const std::vector<WorkerId>& workers, const std::set<WorkerId>& avoided) {
+  return static_cast<int>(std::count_if(
+      workers.begin(), workers.end(), [&](const WorkerId& id) { return avoided.count(id) == 0; }));
 }
 
 // "waiting for 2 workers; 1 is free".
 std::string WaitingText(const Demand& demand, const Pool& pool) {
   const int missing = demand.min_workers - demand.held;
   std::string text = absl::StrCat("waiting for ", missing, demand.held > 0 ? " more " : " ");
-  if (demand.kind != v1::DEVICE_KIND_UNSPECIFIED) {
-    absl::StrAppend(&text, v1::DeviceKind_Name(demand.kind), " ");
-  }
+  if (!demand.make.any()) absl::StrAppend(&text, v1::DeviceKind_Name(demand.make.kind), " ");
   absl::StrAppend(&text, missing == 1 ? "worker" : "workers");
-  if (demand.kind == v1::DEVICE_KIND_UNSPECIFIED && missing > 1 && pool.size() > 1) {
-    absl::StrAppend(&text, " of one kind");
-  }
+  if (demand.make.any() && missing > 1 && pool.size() > 1) absl::StrAppend(&text, " of one kind");
   std::string free;
-  int kinds = 0, total = 0;
-  for (const auto& [kind, workers] : pool) {
-    if (workers.empty() || (demand.kind != v1::DEVICE_KIND_UNSPECIFIED && kind != demand.kind))
+  int makes = 0, total = 0, others = 0;
+  for (const auto& [make, workers] : pool) {
+    const int usable = CountUsable(workers, demand.avoided);
+    if (usable == 0) continue;
+    if (!demand.make.any() && !(make == demand.make)) {
+      if (make.kind == demand.make.kind) others += usable;
       continue;
-    absl::StrAppend(&free, kinds++ == 0 ? "" : " and ", workers.size(),
-                    pool.size() > 1 ? " " + v1::DeviceKind_Name(kind) : "");
-    total += static_cast<int>(workers.size());
+    }
+    absl::StrAppend(&free, makes++ == 0 ? "" : " and ", usable,
+                    pool.size() > 1 ? " " + v1::DeviceKind_Name(make.kind) : "");
+    total += usable;
   }
-  if (total == 0) return text + "; none is free";
-  return absl::StrCat(text, "; ", free, total == 1 ? " is free" : " are free");
+  absl::StrAppend(&text, total == 0 ? "; none is free" : absl::StrCat("; ", free));
+  if (total > 0) absl::StrAppend(&text, total == 1 ? " is free" : " are free");
+  if (others > 0) {
+    absl::StrAppend(&text, ", and ", others, others == 1 ? " other computes" : " others compute",
+                    " differently from those that began the job (", demand.make.numerics, ")");
+  }
+  return text;
 }
 
 class Placer {
  public:
-  Placer(const std::vector<FreeWorker>& free, const std::map<v1::DeviceKind, int>& connected)
-      : connected_(connected) {
-    for (const auto& [kind, count] : connected) pool_[kind];
-    for (const FreeWorker& worker : free) pool_[worker.kind].push_back(worker.id);
-    for (auto& [kind, workers] : pool_) std::sort(workers.begin(), workers.end());
+  explicit Placer(const std::vector<PlacedWorker>& workers) : workers_(workers) {
+    for (const PlacedWorker& worker : workers) {
+      std::vector<WorkerId>& free = pool_[worker.make];
+      if (worker.free) free.push_back(worker.id);
+    }
+    for (auto& [make, free] : pool_) std::sort(free.begin(), free.end());
+  }
+
+  // Whether there is a free worker that is not kept for a job which came before.
+  bool AnyLeft() const {
+    return std::any_of(pool_.begin(), pool_.end(), [&](const auto& entry) {
+      return !entry.second.empty() && reserved_.count(entry.first) == 0;
+    });
   }
 
   void Serve(const Demand& demand) {
-    const v1::DeviceKind kind = ChooseKind(demand);
-    if (kind != v1::DEVICE_KIND_UNSPECIFIED) {
-      Take(demand.min_workers - demand.held, &pool_[kind], &result_.starts[demand.job_uid]);
-      served_.emplace_back(demand, kind);
+    const Make make = ChooseMake(demand);
+    if (!make.any()) {
+      Take(demand.min_workers - demand.held, demand.avoided, &pool_[make],
+           &result_.starts[demand.job_uid]);
+      served_.emplace_back(demand, make);
       return;
     }
     std::string& text = result_.waiting[demand.job_uid];
@@ -70,77 +91,93 @@ class Placer {
   }
 
   void Complete() {
-    for (const auto& [demand, kind] : served_) {
+    for (const auto& [demand, make] : served_) {
       std::vector<WorkerId>& given = result_.starts[demand.job_uid];
-      if (reserved_.count(kind) > 0) continue;
-      Take(demand.max_workers - demand.held - static_cast<int>(given.size()), &pool_[kind], &given);
+      if (reserved_.count(make) > 0) continue;
+      Take(demand.max_workers - demand.held - static_cast<int>(given.size()), demand.avoided,
+           &pool_[make], &given);
     }
   }
 
   void Grow(const Demand& demand) {
-    if (reserved_.count(demand.kind) > 0 || pool_[demand.kind].empty()) return;
+    if (reserved_.count(demand.make) > 0) return;
     std::vector<WorkerId> added;
-    Take(demand.max_workers - demand.held, &pool_[demand.kind], &added);
+    Take(demand.max_workers - demand.held, demand.avoided, &pool_[demand.make], &added);
     if (!added.empty()) result_.growths[demand.job_uid] = std::move(added);
   }
 
   Placement Result() { return std::move(result_); }
 
  private:
-  bool Fits(const Demand& demand, v1::DeviceKind kind) const {
-    if (demand.kind != v1::DEVICE_KIND_UNSPECIFIED && demand.kind != kind) return false;
-    const auto found = pool_.find(kind);
-    const int free = found == pool_.end() ? 0 : static_cast<int>(found->second.size());
+  bool Fits(const Demand& demand, const Make& make) const {
+    if (!demand.make.any() && !(demand.make == make)) return false;
+    const auto found = pool_.find(make);
+    const int free = found == pool_.end() ? 0 : CountUsable(found->second, demand.avoided);
     return demand.held + free >= demand.min_workers;
   }
 
-  // The kind to start with; unspecified where there is none. GPUs are preferred.
-  v1::DeviceKind ChooseKind(const Demand& demand) const {
-    if (demand.held >= demand.min_workers) return demand.kind;
-    for (const v1::DeviceKind kind : {v1::CUDA, v1::CPU}) {
-      if (reserved_.count(kind) == 0 && Fits(demand, kind)) return kind;
+  // The make to start with: GPUs before CPUs, then the one with most free workers; `any` where
+  // there is none.
+  Make ChooseMake(const Demand& demand) const {
+    if (demand.held >= demand.min_workers) return demand.make;
+    Make best;
+    size_t most = 0;
+    for (const auto& [make, free] : pool_) {
+      if (reserved_.count(make) > 0 || !Fits(demand, make)) continue;
+      if (make.kind > best.kind || (make.kind == best.kind && free.size() > most)) {
+        best = make;
+        most = free.size();
+      }
     }
-    return v1::DEVICE_KIND_UNSPECIFIED;
+    return best;
   }
 
   // The job that alone keeps this one from starting; empty where there is none.
   std::string ComesFirst(const Demand& demand) const {
-    for (const auto& [kind, job_name] : reserved_) {
-      if (Fits(demand, kind)) return job_name;
+    for (const auto& [make, job_name] : reserved_) {
+      if (Fits(demand, make)) return job_name;
     }
     return "";
   }
 
   // Nobody overtakes a job that will have its workers once others come free.
   void Reserve(const Demand& demand) {
-    for (const v1::DeviceKind kind : {v1::CUDA, v1::CPU}) {
-      const bool any = demand.kind == v1::DEVICE_KIND_UNSPECIFIED;
-      if ((any || demand.kind == kind) && CountOf(connected_, kind) >= demand.min_workers) {
-        reserved_.insert({kind, demand.job_name});
-      }
+    std::map<Make, int> usable;
+    for (const PlacedWorker& worker : workers_) {
+      if (!demand.make.any() && !(demand.make == worker.make)) continue;
+      if (demand.avoided.count(worker.id) == 0) ++usable[worker.make];
+    }
+    for (const auto& [make, count] : usable) {
+      if (count >= demand.min_workers) reserved_.insert({make, demand.job_name});
     }
   }
 
-  const std::map<v1::DeviceKind, int>& connected_;
+  const std::vector<PlacedWorker>& workers_;
   Pool pool_;
-  std::map<v1::DeviceKind, std::string> reserved_;
-  std::vector<std::pair<Demand, v1::DeviceKind>> served_;
+  std::map<Make, std::string> reserved_;
+  std::vector<std::pair<Demand, Make>> served_;
   Placement result_;
 };
 
 }  // namespace
 
-Placement Place(std::vector<Demand> demands, const std::vector<FreeWorker>& free,
-                const std::map<v1::DeviceKind, int>& connected) {
-  std::sort(demands.begin(), demands.end(), [](const Demand& a, const Demand& b) {
-    return std::make_tuple(a.held == 0, a.ordinal) < std::make_tuple(b.held == 0, b.ordinal);
-  });
-  Placer placer(free, connected);
-  for (const Demand& demand : demands) {
+Placement Place(std::vector<Demand> engaged,
+                const std::function<absl::optional<Demand>()>& next_waiting,
+                const std::vector<PlacedWorker>& workers) {
+  std::sort(engaged.begin(), engaged.end(),
+            [](const Demand& a, const Demand& b) { return a.ordinal < b.ordinal; });
+  Placer placer(workers);
+  for (const Demand& demand : engaged) {
     if (!demand.running) placer.Serve(demand);
   }
+  // The first one is told what it waits for though nothing is free.
+  for (bool first = true; first || placer.AnyLeft(); first = false) {
+    const absl::optional<Demand> demand = next_waiting();
+    if (!demand.has_value()) break;
+    placer.Serve(*demand);
+  }
   placer.Complete();
-  for (const Demand& demand : demands) {
+  for (const Demand& demand : engaged) {
     if (demand.running) placer.Grow(demand);
   }
   return placer.Result();

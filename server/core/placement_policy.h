@@ -1,26 +1,45 @@
 // Which free workers go to which job: a pure function of a snapshot.
 //
-// - A group is of one kind of device, and gets at least its minimum at once or nothing.
+// - A group is of one make (equal machines compute equal bits), and gets at least its minimum at
+//   once or nothing. Workers that a job avoids are not there for it.
 // - First come groups that lost members and hold the others, then waiting jobs, each in the order
-// of creation. A job
-//   for which even all connected workers would not do holds nobody back; any other holds back those
-//   behind it.
+// of
+//   creation. A job for which even all connected workers would not do holds nobody back; any other
+//   holds back those behind it.
 // - Each gets its minimum first. What is left goes, in the order of creation, to the jobs just
-// served up to their
-//   maximum, then to running groups that may grow, unless a job waits for workers of that kind to
-//   come free.
+//   served up to their maximum, then to running groups that may grow, unless a job waits for
+//   workers of that make to come free.
 #ifndef EVOGRAD_SERVER_CORE_PLACEMENT_POLICY_H_
 #define EVOGRAD_SERVER_CORE_PLACEMENT_POLICY_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
+#include "absl/types/optional.h"
 #include "common/ids.h"
 #include "proto/evograd/v1/worker.pb.h"
 
 namespace evograd {
+
+// What the bits of a worker's results depend on: see Hello.numerics.
+struct Make {
+  // Unspecified: any one make.
+  v1::DeviceKind kind = v1::DEVICE_KIND_UNSPECIFIED;
+  std::string numerics;
+
+  bool any() const { return kind == v1::DEVICE_KIND_UNSPECIFIED; }
+  friend bool operator<(const Make& a, const Make& b) {
+    return std::tie(a.kind, a.numerics) < std::tie(b.kind, b.numerics);
+  }
+  friend bool operator==(const Make& a, const Make& b) {
+    return a.kind == b.kind && a.numerics == b.numerics;
+  }
+};
 
 struct Demand {
   std::string job_uid;
@@ -28,17 +47,19 @@ struct Demand {
   int64_t ordinal = 0;
   int min_workers = 1;
   int max_workers = 1;
-  // Unspecified: any one kind.
-  v1::DeviceKind kind = v1::DEVICE_KIND_UNSPECIFIED;
+  Make make;
   // Workers that it has and keeps.
   int held = 0;
   // A generation is computing: it only wants to grow.
   bool running = false;
+  // Workers that are set aside for it.
+  std::set<WorkerId> avoided;
 };
 
-struct FreeWorker {
+struct PlacedWorker {
   WorkerId id;
-  v1::DeviceKind kind = v1::CPU;
+  Make make;
+  bool free = false;
 };
 
 struct Placement {
@@ -50,9 +71,12 @@ struct Placement {
   std::map<std::string, std::string> waiting;
 };
 
-// `connected` counts all workers by kind, busy ones included.
-Placement Place(std::vector<Demand> demands, const std::vector<FreeWorker>& free,
-                const std::map<v1::DeviceKind, int>& connected);
+// `engaged`: jobs that hold workers. `next_waiting` gives the others one by one, in the order of
+// creation, then nothing; it is asked only while a free worker may still find a job, so that a long
+// queue costs nothing. `workers` are all that are connected.
+Placement Place(std::vector<Demand> engaged,
+                const std::function<absl::optional<Demand>()>& next_waiting,
+                const std::vector<PlacedWorker>& workers);
 
 }  // namespace evograd
 

@@ -3,6 +3,7 @@
 
 #include "server/core/placement_policy.h"
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
@@ -16,7 +17,7 @@ constexpr v1::DeviceKind kAny = v1::DEVICE_KIND_UNSPECIFIED;
 
 Demand Job(const std::string& uid, int64_t ordinal, int min, int max, v1::DeviceKind kind = kAny,
            int held = 0, bool running = false) {
-  return {uid, "jobs/" + uid, ordinal, min, max, kind, held, running};
+  return {uid, "jobs/" + uid, ordinal, min, max, {kind, ""}, held, running, {}};
 }
 
 std::string Join(const std::vector<WorkerId>& workers) {
@@ -25,11 +26,31 @@ std::string Join(const std::vector<WorkerId>& workers) {
   return text;
 }
 
-// Worker names of `kind`: c1, c2, … or g1, g2, ….
-void AddFree(int count, v1::DeviceKind kind, std::vector<FreeWorker>* free) {
-  for (int i = 1; i <= count; ++i) {
-    free->push_back({WorkerId((kind == v1::CPU ? "c" : "g") + std::to_string(i)), kind});
+// Worker names of `kind`: c1, c2, … or g1, g2, …; the first `free` of them are free.
+void AddWorkers(int connected, int free, v1::DeviceKind kind, std::vector<PlacedWorker>* workers) {
+  for (int i = 1; i <= connected; ++i) {
+    const std::string id = (kind == v1::CPU ? "c" : "g") + std::to_string(i);
+    workers->push_back({WorkerId(id), {kind, ""}, i <= free});
   }
+}
+
+// Cuts the demands into those that hold workers and those that wait.
+Placement PlaceAll(const std::vector<Demand>& demands, const std::vector<PlacedWorker>& workers,
+                   int* asked = nullptr) {
+  std::vector<Demand> engaged, waiting;
+  for (const Demand& demand : demands) {
+    (demand.held > 0 ? &engaged : &waiting)->push_back(demand);
+  }
+  std::sort(waiting.begin(), waiting.end(),
+            [](const Demand& a, const Demand& b) { return a.ordinal < b.ordinal; });
+  size_t next = 0;
+  return Place(
+      engaged,
+      [&]() -> absl::optional<Demand> {
+        if (asked != nullptr) ++*asked;
+        return next < waiting.size() ? absl::make_optional(waiting[next++]) : absl::nullopt;
+      },
+      workers);
 }
 
 struct Case {
@@ -41,13 +62,10 @@ struct Case {
 
 void Check(const Case& c) {
   SCOPED_TRACE(c.name);
-  std::vector<FreeWorker> free;
-  AddFree(c.free_cpu, v1::CPU, &free);
-  AddFree(c.free_cuda, v1::CUDA, &free);
-  std::map<v1::DeviceKind, int> connected;
-  if (c.connected_cpu > 0) connected[v1::CPU] = c.connected_cpu;
-  if (c.connected_cuda > 0) connected[v1::CUDA] = c.connected_cuda;
-  const Placement placement = Place(c.demands, free, connected);
+  std::vector<PlacedWorker> workers;
+  AddWorkers(c.connected_cpu, c.free_cpu, v1::CPU, &workers);
+  AddWorkers(c.connected_cuda, c.free_cuda, v1::CUDA, &workers);
+  const Placement placement = PlaceAll(c.demands, workers);
   std::map<std::string, std::string> starts, growths;
   for (const auto& [uid, workers] : placement.starts) starts[uid] = Join(workers);
   for (const auto& [uid, workers] : placement.growths) growths[uid] = Join(workers);
@@ -174,8 +192,7 @@ TEST(PlacementPolicy, Order) {
          0,
          {},
          {},
-         {{"a", "waiting for 3 workers; 2 are free"},
-          {"b", "waiting for 1 worker; 2 are free, but jobs/a comes first"}}});
+         {{"a", "waiting for 3 workers; 2 are free"}}});
   // The same with two connected: "a" may wait for ever, and "b" must not.
   Check({"a job that cannot be served holds nobody back",
          {Job("a", 1, 3, 3), Job("b", 2, 1, 1)},
@@ -219,6 +236,55 @@ TEST(PlacementPolicy, Growth) {
          {},
          {},
          {{"b", "waiting for 2 workers; 1 is free"}}});
+}
+
+// A group is of one make: workers that compute differently are as another kind of device.
+TEST(PlacementPolicy, EqualsComputeTogether) {
+  const Make old_cpu{v1::CPU, "AVX2"}, new_cpu{v1::CPU, "AVX512"};
+  const std::vector<PlacedWorker> workers = {{WorkerId("a1"), old_cpu, true},
+                                             {WorkerId("b1"), new_cpu, true},
+                                             {WorkerId("b2"), new_cpu, true}};
+  Placement placement = PlaceAll({Job("a", 1, 1, 4)}, workers);
+  EXPECT_EQ(Join(placement.starts["a"]), "b1,b2");
+  EXPECT_TRUE(PlaceAll({Job("a", 1, 3, 4)}, workers).starts.empty());
+  Demand begun = Job("a", 1, 1, 4);
+  begun.make = old_cpu;
+  placement = PlaceAll({begun}, workers);
+  EXPECT_EQ(Join(placement.starts["a"]), "a1");
+  begun.make.numerics = "AVX";
+  placement = PlaceAll({begun}, workers);
+  EXPECT_EQ(placement.waiting["a"],
+            "waiting for 1 CPU worker; none is free, and 3 others compute differently from those "
+            "that began the job (AVX)");
+}
+
+TEST(PlacementPolicy, AvoidedWorkersAreNotThereForTheJob) {
+  std::vector<PlacedWorker> workers;
+  AddWorkers(2, 2, v1::CPU, &workers);
+  Demand demand = Job("a", 1, 1, 4);
+  demand.avoided = {WorkerId("c1")};
+  EXPECT_EQ(Join(PlaceAll({demand}, workers).starts["a"]), "c2");
+  // The twin that avoids nobody has both.
+  EXPECT_EQ(Join(PlaceAll({Job("a", 1, 1, 4)}, workers).starts["a"]), "c1,c2");
+  demand.min_workers = 2;
+  EXPECT_EQ(PlaceAll({demand}, workers).waiting["a"], "waiting for 2 workers; 1 is free");
+  // It will not have its two soon, so it keeps nobody waiting.
+  EXPECT_EQ(Join(PlaceAll({demand, Job("b", 2, 1, 1)}, workers).starts["b"]), "c1");
+}
+
+// A queue of any length costs as much as there are free workers.
+TEST(PlacementPolicy, AsksNoFurtherThanFreeWorkersGo) {
+  std::vector<Demand> queue;
+  for (int i = 1; i <= 1000; ++i) queue.push_back(Job("j" + std::to_string(i), i, 1, 1));
+  std::vector<PlacedWorker> workers;
+  AddWorkers(3, 0, v1::CPU, &workers);
+  int asked = 0;
+  EXPECT_EQ(PlaceAll(queue, workers, &asked).waiting.size(), 1);
+  EXPECT_EQ(asked, 1);
+  for (PlacedWorker& worker : workers) worker.free = true;
+  asked = 0;
+  EXPECT_EQ(PlaceAll(queue, workers, &asked).starts.size(), 3);
+  EXPECT_EQ(asked, 3);
 }
 
 }  // namespace

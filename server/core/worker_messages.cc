@@ -9,6 +9,7 @@
 #include "common/service_limits.h"
 #include "server/core/job_state.h"
 #include "server/core/message_check.h"
+#include "server/core/timestamp.h"
 #include "spec/error.h"
 
 namespace evograd {
@@ -68,8 +69,10 @@ void WorkerMessages::Connected(const ConnectedInput& input) {
   }
   const WorkerId id(hello.worker_id());
   if (WorkerEntry* old = state_.workers.Find(id); old != nullptr) {
-    const bool same_process =
-        old->hello.host() == hello.host() && old->hello.process_id() == hello.process_id();
+    const v1::Hello& known = old->hello;
+    const bool same_process = known.process_nonce() == hello.process_nonce() &&
+                              known.host() == hello.host() &&
+                              known.process_id() == hello.process_id();
     if (!same_process) {
       return Refuse(
           input.connection,
@@ -95,6 +98,7 @@ void WorkerMessages::Connected(const ConnectedInput& input) {
   entry.hello = hello;
   entry.hello.clear_held();
   entry.last_heard_ms = state_.now.monotonic_ms;
+  entry.since_ms = state_.now.monotonic_ms;
   entry.last_heard_unix_ms = entry.connect_unix_ms = state_.now.unix_ms;
   WorkerEntry* worker = state_.workers.Add(std::move(entry));
   v1::CoordinatorMessage welcome;
@@ -102,6 +106,8 @@ void WorkerMessages::Connected(const ConnectedInput& input) {
   welcome.mutable_welcome()->set_incarnation(state_.incarnation);
   welcome.mutable_welcome()->set_heartbeat_interval_ms(limits::kHeartbeatIntervalMs);
   state_.SendTo(*worker, std::move(welcome));
+  state_.set_aside.Connected({id, hello.process_nonce()});
+  if (!hello.busy_job().empty()) return groups_.Release(worker, hello.busy_job());
   if (hello.has_held()) return TakeBack(worker, hello.held());
   state_.last_freed_ms = state_.now.monotonic_ms;
   state_.dirty = true;
@@ -112,6 +118,8 @@ void WorkerMessages::TakeBack(WorkerEntry* worker, const v1::HeldState& held) {
   const bool useful = job != nullptr && job->active != nullptr && job->job().name() == held.job() &&
                       held.generation() <= job->job().generation() &&
                       worker->hello.device_kind() == job->record.device_kind &&
+                      worker->hello.numerics() == job->job().numerics() &&
+                      !state_.set_aside.Covers(worker->id, job->uid(), state_.now.monotonic_ms) &&
                       // A group that computes without it has left its state behind.
                       job->active->group.phase != GroupPhase::kRunning;
   if (useful) {
@@ -136,6 +144,9 @@ void WorkerMessages::Said(const WorkerInput& input) {
     return groups_.WorkerLost(worker, std::string(status.message()));
   }
   switch (input.message.kind_case()) {
+    case v1::WorkerMessage::kHeartbeat:
+      worker->doing = input.message.heartbeat();
+      return;
     case v1::WorkerMessage::kRendezvous:
       return Relay(*worker, input.message.rendezvous());
     case v1::WorkerMessage::kResults:
@@ -148,6 +159,10 @@ void WorkerMessages::Said(const WorkerInput& input) {
       return Failed(worker, input.message.failed());
     case v1::WorkerMessage::kReleased:
       return Released(worker, input.message.released());
+    case v1::WorkerMessage::kPrepared:
+      return Prepared(worker, input.message.prepared());
+    case v1::WorkerMessage::kTrouble:
+      return Trouble(*worker, input.message.trouble());
     default:
       return;
   }
@@ -191,18 +206,29 @@ void WorkerMessages::Results(WorkerEntry* worker, const v1::StepResults& results
     failure = result.step() < next ? CompareRepeated(*job, *worker, result)
                                    : Commit(job, *worker, result, &steps);
     if (!failure.ok()) break;
-    // A group that has shown that it works may grow.
-    if (!job->active->group.progressed) state_.dirty = true;
-    job->active->group.progressed = true;
+    groups_.Progressed(job, /*newly=*/result.step() == next);
   }
   FlushSteps(job, &steps);
   if (job->job().committed_steps() > committed_before) {
     state_.effects.records.push_back(HyperRecord{job->uid(), job->active->hyper.Encode()});
     state_.Touch(job);
   }
-  if (!failure.ok()) return groups_.FailJob(job, ErrorOf(failure, *worker));
+  if (!failure.ok()) return Wrong(job, worker, failure);
   Acknowledge(*job);
   if (!broken.empty()) Expel(worker, broken);
+}
+
+void WorkerMessages::Wrong(JobEntry* job, WorkerEntry* worker, const absl::Status& failure) {
+  switch (failure.code()) {
+    case absl::StatusCode::kOutOfRange:
+      return groups_.FailJob(job, ErrorOf(failure, *worker));
+    case absl::StatusCode::kUnavailable:
+      return groups_.EndGeneration(job, std::string(failure.message()));
+    default:
+      // Whoever computed with it holds what came of it.
+      job->active->group.distrusted = true;
+      return groups_.WorkerFailed(worker, job, v1::JOB_HERE, ErrorOf(failure, *worker));
+  }
 }
 
 absl::Status WorkerMessages::CompareRepeated(const JobEntry& job, const WorkerEntry& worker,
@@ -212,7 +238,7 @@ absl::Status WorkerMessages::CompareRepeated(const JobEntry& job, const WorkerEn
                                               ? absl::StatusOr<uint64_t>(*recent)
                                               : state_.step_log.Checksum(job.uid(), result.step());
   if (!logged.ok()) {
-    return absl::DataLossError(absl::StrCat(
+    return absl::UnavailableError(absl::StrCat(
         "step ", result.step(), " of ", job.job().name(),
         " is committed, but cannot be read from the log: ", logged.status().message()));
   }
@@ -236,6 +262,7 @@ absl::Status WorkerMessages::Commit(JobEntry* job, const WorkerEntry& worker,
   v1::Job& proto = job->job();
   proto.set_committed_steps(result.step() + 1);
   *proto.mutable_last_step() = result.metrics();
+  *proto.mutable_last_step_time() = Timestamp(state_.now.unix_ms);
   if (result.step() == 0 &&
       result.hyperparameter_names_size() <= limits::kMaxShownHyperparameters) {
     *proto.mutable_hyperparameter_names() = result.hyperparameter_names();
@@ -278,7 +305,7 @@ void WorkerMessages::Left(WorkerEntry* worker, const v1::GenerationLeft& left) {
   const v1::HeldState& held = left.held();
   if (!InGeneration(*worker) || held.job_uid() != worker->job_uid) return;
   if (held.generation() != worker->generation) return;
-  groups_.WorkerLeft(worker, held.has_state(), held.phases(), left.reason());
+  groups_.WorkerLeft(worker, left);
 }
 
 void WorkerMessages::Finished(WorkerEntry* worker, const v1::JobFinished& finished) {
@@ -297,7 +324,10 @@ void WorkerMessages::Finished(WorkerEntry* worker, const v1::JobFinished& finish
 }
 
 void WorkerMessages::Failed(WorkerEntry* worker, const v1::JobFailed& failed) {
-  JobEntry* job = Current(*worker, failed.job(), failed.generation());
+  const bool preparing =
+      worker->phase == WorkerPhase::kPreparing && worker->job_name == failed.job();
+  JobEntry* job = preparing ? state_.jobs.FindByUid(worker->job_uid)
+                            : Current(*worker, failed.job(), failed.generation());
   if (job == nullptr) return;
   const bool data_loss = failed.error().code() == static_cast<int>(absl::StatusCode::kDataLoss);
   if (data_loss && job->active->group.checkpoint_damaged) {
@@ -308,7 +338,29 @@ void WorkerMessages::Failed(WorkerEntry* worker, const v1::JobFailed& failed) {
   if (error.message().size() > limits::kMaxJobErrorBytes) {
     error.set_message(CutText(error.message(), limits::kMaxJobErrorBytes));
   }
+  const bool here = failed.scope() == v1::JOB_HERE || failed.scope() == v1::ANY_JOB_HERE;
+  if (here || preparing) return groups_.WorkerFailed(worker, job, failed.scope(), std::move(error));
   groups_.FailJob(job, std::move(error));
+}
+
+void WorkerMessages::Prepared(WorkerEntry* worker, const v1::JobPrepared& prepared) {
+  if (worker->phase == WorkerPhase::kPreparing && worker->job_uid == prepared.job_uid()) {
+    groups_.WorkerPrepared(worker);
+  }
+}
+
+void WorkerMessages::Trouble(const WorkerEntry& worker, const v1::Trouble& trouble) {
+  JobEntry* job = Current(worker, trouble.job(), trouble.generation());
+  if (job == nullptr) return;
+  ActiveJob& active = *job->active;
+  const std::string text = CutText(trouble.text(), limits::kMaxWorkerTextBytes);
+  // It may be told every few seconds for days.
+  const bool told = !active.trouble.empty() &&
+                    state_.now.monotonic_ms < active.trouble_told_ms + limits::kTroubleNoticeIntervalMs;
+  active.trouble = text;
+  if (told || text.empty()) return;
+  active.trouble_told_ms = state_.now.monotonic_ms;
+  state_.AddNotice(job, worker.id, text);
 }
 
 void WorkerMessages::Released(WorkerEntry* worker, const v1::JobReleased& released) {

@@ -30,7 +30,10 @@ class WorkerMessages {
 
   void Relay(const WorkerEntry& worker, const v1::RendezvousEntry& entry);
   void Results(WorkerEntry* worker, const v1::StepResults& results);
-  // A step that is committed already, computed or sent again. DATA_LOSS where it differs.
+  // A result of the worker that cannot be committed, and why.
+  void Wrong(JobEntry* job, WorkerEntry* worker, const absl::Status& failure);
+  // A step that is committed already, computed or sent again. DATA_LOSS where it differs;
+  // UNAVAILABLE where the log cannot be read.
   absl::Status CompareRepeated(const JobEntry& job, const WorkerEntry& worker,
                                const v1::StepResult& result);
   // The next step; its metrics join `steps`.
@@ -43,6 +46,8 @@ class WorkerMessages {
   void Finished(WorkerEntry* worker, const v1::JobFinished& finished);
   void Failed(WorkerEntry* worker, const v1::JobFailed& failed);
   void Released(WorkerEntry* worker, const v1::JobReleased& released);
+  void Prepared(WorkerEntry* worker, const v1::JobPrepared& prepared);
+  void Trouble(const WorkerEntry& worker, const v1::Trouble& trouble);
 
   MachineState& state_;
   Groups& groups_;

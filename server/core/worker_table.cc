@@ -41,10 +41,40 @@ std::vector<WorkerEntry*> WorkerTable::AssignedTo(const std::string& job_uid) {
   return assigned;
 }
 
-v1::Worker ToProto(const WorkerEntry& entry) {
+namespace {
+
+v1::WorkerState StateOf(WorkerPhase phase) {
+  switch (phase) {
+    case WorkerPhase::kFree:
+      return v1::FREE;
+    case WorkerPhase::kReleasing:
+      return v1::BUSY;
+    case WorkerPhase::kPreparing:
+    case WorkerPhase::kPrepared:
+      return v1::PREPARING;
+    case WorkerPhase::kMember:
+    case WorkerPhase::kLeaving:
+    case WorkerPhase::kHolding:
+      break;
+  }
+  return v1::ASSIGNED;
+}
+
+}  // namespace
+
+v1::Worker ToProto(const WorkerEntry& entry, int64_t now_ms) {
   v1::Worker worker;
   worker.set_name(WorkerName(entry.id));
-  worker.set_state(entry.phase == WorkerPhase::kFree ? v1::FREE : v1::ASSIGNED);
+  worker.set_state(StateOf(entry.phase));
+  const int64_t seconds = (now_ms - entry.since_ms) / 1000;
+  if (entry.phase == WorkerPhase::kReleasing && seconds > 0) {
+    worker.set_reason(absl::StrCat("was told to drop ", entry.job_name, " ", seconds,
+                                   " s ago and has not done so"));
+  } else if (!entry.doing.doing().empty()) {
+    worker.set_reason(absl::StrCat(entry.doing.doing(), " for ",
+                                   static_cast<int64_t>(entry.doing.doing_seconds()), " s"));
+  }
+  worker.set_numerics(entry.hello.numerics());
   worker.set_device_kind(entry.hello.device_kind());
   worker.set_device_name(entry.hello.device_name());
   worker.set_host(entry.hello.host());

@@ -5,6 +5,8 @@
 //   kLeaving    was told that the generation ended and has not answered yet.
 //   kHolding    between generations of its job; `held` says what it holds.
 //   kReleasing  was told to drop its job and has not answered yet.
+//   kPreparing  was told to read the data of a job that others compute.
+//   kPrepared   has done so, and joins at the next generation.
 //
 // Plain state: all rules are in the machine. One thread.
 #ifndef EVOGRAD_SERVER_CORE_WORKER_TABLE_H_
@@ -21,7 +23,7 @@
 
 namespace evograd {
 
-enum class WorkerPhase { kFree, kMember, kLeaving, kHolding, kReleasing };
+enum class WorkerPhase { kFree, kMember, kLeaving, kHolding, kReleasing, kPreparing, kPrepared };
 
 struct WorkerEntry {
   WorkerId id;
@@ -38,13 +40,19 @@ struct WorkerEntry {
   // Meaningful while it is kHolding.
   bool has_state = false;
   int64_t phases = 0;
-  // While kLeaving or kReleasing: when it counts as lost.
-  int64_t deadline_ms = 0;
+  // When it entered its phase.
+  int64_t since_ms = 0;
+  // What its engine did at its last heartbeat.
+  v1::Heartbeat doing;
   int64_t last_heard_ms = 0;
   int64_t last_heard_unix_ms = 0;
   int64_t connect_unix_ms = 0;
 
   bool assigned() const { return !job_uid.empty(); }
+  // Not of the job's group yet.
+  bool newcomer() const {
+    return phase == WorkerPhase::kPreparing || phase == WorkerPhase::kPrepared;
+  }
 };
 
 class WorkerTable {
@@ -52,6 +60,10 @@ class WorkerTable {
   // Null where there is none.
   WorkerEntry* Find(ConnectionId connection);
   WorkerEntry* Find(const WorkerId& id);
+  const WorkerEntry* Find(const WorkerId& id) const {
+    const auto found = workers_.find(id);
+    return found == workers_.end() ? nullptr : &found->second;
+  }
 
   // Neither id nor connection is in the table.
   WorkerEntry* Add(WorkerEntry entry);
@@ -68,8 +80,8 @@ class WorkerTable {
   std::map<ConnectionId, WorkerId> by_connection_;
 };
 
-// As users see it.
-v1::Worker ToProto(const WorkerEntry& entry);
+// As users see it at `now_ms`; without what keeps it from being used.
+v1::Worker ToProto(const WorkerEntry& entry, int64_t now_ms);
 
 // The resource name `workers/{id}`.
 std::string WorkerName(const WorkerId& id);

@@ -24,6 +24,18 @@ Now ReadClocks() {
   return {MillisecondsOf<std::chrono::steady_clock>(), MillisecondsOf<std::chrono::system_clock>()};
 }
 
+// The answer to a caller that has ceased to wait; OK while it waits.
+absl::Status CheckPatience(const CoordinatorLoop::Patience& patience) {
+  if (patience.until <= std::chrono::steady_clock::now()) {
+    return absl::DeadlineExceededError(
+        "the coordinator was busy until the deadline; nothing was done");
+  }
+  if (patience.is_over && patience.is_over()) {
+    return absl::CancelledError("the call was cancelled; nothing was done");
+  }
+  return absl::OkStatus();
+}
+
 template <typename T>
 void Append(std::vector<T> from, std::vector<T>* to) {
   to->insert(to->end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
@@ -49,50 +61,66 @@ CoordinatorLoop::~CoordinatorLoop() { Stop(); }
 
 // ---- Other threads ---------------------------------------------------------------------------
 
-bool CoordinatorLoop::Submit(Entry entry, bool always) {
+CoordinatorLoop::Lane CoordinatorLoop::LaneOf(const Input& input) {
+  if (std::holds_alternative<ConnectedInput>(input) || std::holds_alternative<WorkerInput>(input) ||
+      std::holds_alternative<DisconnectedInput>(input)) {
+    return kWorkers;
+  }
+  if (std::holds_alternative<CreateJobInput>(input) ||
+      std::holds_alternative<CancelJobInput>(input) ||
+      std::holds_alternative<FinishUploadInput>(input) ||
+      std::holds_alternative<DamagedCheckpointInput>(input)) {
+    return kChanges;
+  }
+  return kReads;
+}
+
+void CoordinatorLoop::Submit(Entry entry, bool always) {
   absl::Status refusal;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
+    std::deque<Entry>& lane = inbox_[LaneOf(entry.input)];
     const bool full =
-        inbox_.size() >= limits::kMaxLoopInbox || inbox_bytes_ >= limits::kMaxLoopInboxBytes;
+        lane.size() >= limits::kMaxLoopInbox || inbox_bytes_ >= limits::kMaxLoopInboxBytes;
     if (stopping_) {
       refusal = CoordinatorStopping();
     } else if (full && !always) {
       refusal = CoordinatorOverloaded();
     } else {
       inbox_bytes_ += entry.bytes;
-      inbox_.push_back(std::move(entry));
+      lane.push_back(std::move(entry));
     }
   }
-  if (refusal.ok()) {
-    wake_.notify_one();
-    return true;
-  }
+  if (refusal.ok()) return wake_.notify_one();
   if (entry.handler) entry.handler(refusal);
   if (entry.sink) entry.sink->Close(refusal);
-  return false;
 }
 
 ConnectionId CoordinatorLoop::Connect(v1::Hello hello, std::shared_ptr<WorkerSink> sink) {
   const ConnectionId connection = static_cast<ConnectionId>(++last_connection_);
-  const int64_t bytes = static_cast<int64_t>(hello.ByteSizeLong());
-  Submit(
-      {ConnectedInput{connection, std::move(hello)}, bytes, {}, nullptr, nullptr, std::move(sink)});
+  Entry entry;
+  entry.bytes = static_cast<int64_t>(hello.ByteSizeLong());
+  entry.input = ConnectedInput{connection, std::move(hello)};
+  entry.sink = std::move(sink);
+  Submit(std::move(entry));
   return connection;
 }
 
 void CoordinatorLoop::FromWorker(ConnectionId connection, v1::WorkerMessage message,
                                  std::function<void()> taken) {
-  const int64_t bytes = static_cast<int64_t>(message.ByteSizeLong());
-  // A worker has at most one message in the inbox, so that their number is bounded by that of the
-  // workers.
-  Submit(
-      {WorkerInput{connection, std::move(message)}, bytes, {}, nullptr, std::move(taken), nullptr},
-      true);
+  Entry entry;
+  entry.bytes = static_cast<int64_t>(message.ByteSizeLong());
+  entry.input = WorkerInput{connection, std::move(message)};
+  entry.taken = std::move(taken);
+  // A worker has at most one message in the inbox, and a part of another, so that their number is
+  // bounded by that of the workers.
+  Submit(std::move(entry), true);
 }
 
 void CoordinatorLoop::Disconnect(ConnectionId connection, const std::string& reason) {
-  Submit({DisconnectedInput{connection, reason}, 0, {}, nullptr, nullptr, nullptr}, true);
+  Entry entry;
+  entry.input = DisconnectedInput{connection, reason};
+  Submit(std::move(entry), true);
 }
 
 void CoordinatorLoop::Stop() {
@@ -109,51 +137,58 @@ void CoordinatorLoop::Stop() {
 
 void CoordinatorLoop::Run() {
   next_tick_ms_ = ReadClocks().monotonic_ms;
-  while (true) {
-    std::vector<Entry> entries = Take();
-    if (entries.empty()) {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      if (stopping_ && inbox_.empty()) break;
-    }
-    if (!Process(std::move(entries))) break;
+  while (Wait() && Process()) {
   }
   RefuseAll(CoordinatorStopping());
 }
 
-std::vector<CoordinatorLoop::Entry> CoordinatorLoop::Take() {
+bool CoordinatorLoop::Wait() {
   std::unique_lock<std::mutex> lock(mutex_);
   const std::chrono::steady_clock::time_point tick{std::chrono::milliseconds(next_tick_ms_)};
-  wake_.wait_until(lock, tick, [this] { return stopping_ || !inbox_.empty(); });
-  std::vector<Entry> entries;
-  while (!inbox_.empty() && entries.size() < limits::kMaxLoopBatch) {
-    inbox_bytes_ -= inbox_.front().bytes;
-    entries.push_back(std::move(inbox_.front()));
-    inbox_.pop_front();
-  }
-  return entries;
+  wake_.wait_until(lock, tick, [this] { return stopping_ || !IsEmpty(); });
+  return !stopping_ || !IsEmpty();
 }
 
-bool CoordinatorLoop::Process(std::vector<Entry> entries) {
+bool CoordinatorLoop::IsEmpty() const {
+  return std::all_of(inbox_.begin(), inbox_.end(),
+                     [](const std::deque<Entry>& lane) { return lane.empty(); });
+}
+
+absl::optional<CoordinatorLoop::Entry> CoordinatorLoop::Next() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (int i = 0; i < kLanes; ++i) {
+    std::deque<Entry>& lane = inbox_[next_lane_];
+    next_lane_ = (next_lane_ + 1) % kLanes;
+    if (lane.empty()) continue;
+    Entry entry = std::move(lane.front());
+    lane.pop_front();
+    inbox_bytes_ -= entry.bytes;
+    return entry;
+  }
+  return absl::nullopt;
+}
+
+bool CoordinatorLoop::Process() {
   const Now now = ReadClocks();
   Effects all;
-  const auto step = [&](const Input& input) {
-    Effects effects = machine_->Step(input, now);
-    Append(std::move(effects.records), &all.records);
-    Append(std::move(effects.sends), &all.sends);
-    Append(std::move(effects.closes), &all.closes);
-    Append(std::move(effects.replies), &all.replies);
-  };
-  for (Entry& entry : entries) {
-    if (entry.handler) handlers_[entry.call] = std::move(entry.handler);
-    if (entry.sink)
-      sinks_[std::get<ConnectedInput>(entry.input).connection] = std::move(entry.sink);
-    step(entry.input);
-    if (const auto* gone = std::get_if<DisconnectedInput>(&entry.input))
-      sinks_.erase(gone->connection);
+  std::vector<std::function<void()>> taken;
+  bool read_all = false;
+  for (int i = 0; i < limits::kMaxLoopBatch && !read_all &&
+                  ReadClocks().monotonic_ms < now.monotonic_ms + limits::kMaxLoopBatchMs;
+       ++i) {
+    absl::optional<Entry> entry = Next();
+    read_all = !entry.has_value();
+    if (read_all) break;
+    if (entry->taken) taken.push_back(std::move(entry->taken));
+    Step(&*entry, now, &all);
   }
-  // Deadlines are judged only when everything that came before was read.
-  if (now.monotonic_ms >= next_tick_ms_ && entries.size() < limits::kMaxLoopBatch) {
-    step(TickInput{});
+  // Deadlines are judged only when everything that came before from workers was read.
+  if (!read_all) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    read_all = inbox_[kWorkers].empty();
+  }
+  if (now.monotonic_ms >= next_tick_ms_ && read_all) {
+    Step(TickInput{}, now, &all);
     next_tick_ms_ = now.monotonic_ms + limits::kTickIntervalMs;
   }
   if (const absl::Status status = store_->Commit(all.records); !status.ok()) {
@@ -161,10 +196,32 @@ bool CoordinatorLoop::Process(std::vector<Entry> entries) {
     return false;
   }
   CarryOut(std::move(all));
-  for (const Entry& entry : entries) {
-    if (entry.taken) entry.taken();
-  }
+  for (const std::function<void()>& tell : taken) tell();
   return true;
+}
+
+void CoordinatorLoop::Step(Entry* entry, const Now& now, Effects* effects) {
+  if (entry->handler) {
+    if (const absl::Status over = CheckPatience(entry->patience); !over.ok()) {
+      return entry->handler(over);
+    }
+    handlers_[entry->call] = std::move(entry->handler);
+  }
+  if (entry->sink) {
+    sinks_[std::get<ConnectedInput>(entry->input).connection] = std::move(entry->sink);
+  }
+  Step(entry->input, now, effects);
+  if (const auto* gone = std::get_if<DisconnectedInput>(&entry->input)) {
+    sinks_.erase(gone->connection);
+  }
+}
+
+void CoordinatorLoop::Step(const Input& input, const Now& now, Effects* all) {
+  Effects effects = machine_->Step(input, now);
+  Append(std::move(effects.records), &all->records);
+  Append(std::move(effects.sends), &all->sends);
+  Append(std::move(effects.closes), &all->closes);
+  Append(std::move(effects.replies), &all->replies);
 }
 
 void CoordinatorLoop::CarryOut(Effects effects) {
@@ -205,7 +262,7 @@ void CoordinatorLoop::Fail(const absl::Status& status) {
 }
 
 void CoordinatorLoop::RefuseAll(const absl::Status& status) {
-  std::deque<Entry> refused;
+  std::array<std::deque<Entry>, kLanes> refused;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
@@ -213,9 +270,11 @@ void CoordinatorLoop::RefuseAll(const absl::Status& status) {
   }
   for (const auto& [call, handler] : handlers_) handler(status);
   handlers_.clear();
-  for (const Entry& entry : refused) {
-    if (entry.handler) entry.handler(status);
-    if (entry.sink) entry.sink->Close(status);
+  for (const std::deque<Entry>& lane : refused) {
+    for (const Entry& entry : lane) {
+      if (entry.handler) entry.handler(status);
+      if (entry.sink) entry.sink->Close(status);
+    }
   }
   sinks_.clear();
 }

@@ -3,6 +3,10 @@
 // records in one transaction, and only then answers, acknowledges and closes. So whatever leaves it
 // is durable.
 //
+// Workers, calls that change something and calls that only read wait in lanes of their own, of
+// which it takes in turn: many of one kind hold up only their kind. A call whose caller has ceased
+// to wait before its turn comes is not carried out.
+//
 //   EVOGRAD_ASSIGN_OR_RETURN(auto loop, CoordinatorLoop::Start(std::move(store), options));
 //   loop->Call(GetJobInput{{}, request}, [](absl::StatusOr<Answer> answer) { … });
 //
@@ -14,7 +18,9 @@
 #ifndef EVOGRAD_SERVER_LOOP_COORDINATOR_LOOP_H_
 #define EVOGRAD_SERVER_LOOP_COORDINATOR_LOOP_H_
 
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -29,6 +35,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/optional.h"
 #include "server/core/coordinator_machine.h"
 #include "server/core/inputs.h"
 #include "server/store/store.h"
@@ -65,14 +72,26 @@ class CoordinatorLoop {
   CoordinatorLoop(const CoordinatorLoop&) = delete;
   CoordinatorLoop& operator=(const CoordinatorLoop&) = delete;
 
+  // How long a caller waits; by default for ever.
+  struct Patience {
+    std::chrono::steady_clock::time_point until = std::chrono::steady_clock::time_point::max();
+    // Whether it has gone; may be null. Called on the loop's thread, before the handler.
+    std::function<bool()> is_over;
+  };
+
   // `input.call` is filled in here. The handler is called once: with the answer, RESOURCE_EXHAUSTED
-  // where the inbox is full, or UNAVAILABLE where the loop has stopped.
+  // where the inbox is full, or UNAVAILABLE where the loop has stopped. DEADLINE_EXCEEDED,
+  // CANCELLED: the patience was over before anything was done.
   template <typename CallInput>
-  void Call(CallInput input, ReplyHandler handler) {
+  void Call(CallInput input, ReplyHandler handler, Patience patience = {}) {
     input.call = static_cast<CallId>(++last_call_);
-    const CallId call = input.call;
-    const int64_t bytes = static_cast<int64_t>(SizeOf(input));
-    Submit({std::move(input), bytes, call, std::move(handler), nullptr, nullptr});
+    Entry entry;
+    entry.bytes = static_cast<int64_t>(SizeOf(input));
+    entry.call = input.call;
+    entry.handler = std::move(handler);
+    entry.patience = std::move(patience);
+    entry.input = std::move(input);
+    Submit(std::move(entry));
   }
 
   // A worker's stream has begun with `hello`; the machine's answer goes to `sink`.
@@ -87,11 +106,14 @@ class CoordinatorLoop {
   void Stop();
 
  private:
+  enum Lane { kWorkers, kChanges, kReads, kLanes };
+
   struct Entry {
-    Input input;
+    Input input = TickInput{};
     int64_t bytes = 0;
     CallId call{};
     ReplyHandler handler;
+    Patience patience;
     std::function<void()> taken;
     std::shared_ptr<WorkerSink> sink;
   };
@@ -107,13 +129,21 @@ class CoordinatorLoop {
     return input.checkpoint.ByteSizeLong();
   }
 
-  // False: not taken; the handler was told.
-  bool Submit(Entry entry, bool always = false);
+  static Lane LaneOf(const Input& input);
+
+  // Where it is not taken, the handler is told.
+  void Submit(Entry entry, bool always = false);
   void Run();
-  // Waits for entries until the next tick; empty at a tick or at the end.
-  std::vector<Entry> Take();
-  // False when the loop has to end.
-  bool Process(std::vector<Entry> entries);
+  // Until there is something in the inbox, the next tick, or the end; false: the end.
+  bool Wait();
+  // The next entry, of the lanes in turn, if there is one.
+  absl::optional<Entry> Next();
+  bool IsEmpty() const;
+  // Takes a batch of entries, and does what they ask. False when the loop has to end.
+  bool Process();
+  // Lets the machine do it.
+  void Step(Entry* entry, const Now& now, Effects* effects);
+  void Step(const Input& input, const Now& now, Effects* effects);
   void CarryOut(Effects effects);
   void Fail(const absl::Status& status);
   void RefuseAll(const absl::Status& status);
@@ -128,11 +158,12 @@ class CoordinatorLoop {
   std::map<CallId, ReplyHandler> handlers_;
   std::map<ConnectionId, std::shared_ptr<WorkerSink>> sinks_;
   int64_t next_tick_ms_ = 0;
+  int next_lane_ = 0;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
   // Protected by mutex_.
-  std::deque<Entry> inbox_;
+  std::array<std::deque<Entry>, kLanes> inbox_;
   int64_t inbox_bytes_ = 0;
   bool stopping_ = false;
 

@@ -4,12 +4,16 @@
 
 #include "server/loop/coordinator_loop.h"
 
+#include <chrono>
 #include <future>
+#include <map>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/limits.h"
 #include "common/service_limits.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -112,7 +116,7 @@ TEST_F(CoordinatorLoopTest, JobChangesAreToldAfterTheyAreDurable) {
 TEST_F(CoordinatorLoopTest, WorkersAreWelcomedAndTheSilentOnesClosed) {
   Start();
   v1::Hello hello;
-  hello.set_protocol_version(1);
+  hello.set_protocol_version(limits::kProtocolVersion);
   hello.set_worker_id("w1");
   hello.set_device_kind(v1::CPU);
   auto sink = std::make_shared<RecordingSink>();
@@ -171,6 +175,100 @@ TEST_F(CoordinatorLoopTest, AFullInboxRefuses) {
   release.set_value();
   loop_->Stop();
   EXPECT_EQ(answered, limits::kMaxLoopInbox);
+}
+
+// A loop that stands still in on_job_changed after its first job until Release.
+class HeldLoopTest : public CoordinatorLoopTest {
+ protected:
+  void Hold() {
+    options_.on_job_changed = [this](const std::string&, bool) {
+      if (!first_.exchange(false)) return;
+      held_.set_value();
+      released_.wait();
+    };
+    Start();
+    loop_->Call(CreateJobInput{{}, testing::ToyRequest("holds", 5, 1, 1), "uid", "fresh"},
+                [](absl::StatusOr<Answer>) {});
+    held_.get_future().wait();
+  }
+  void Release() { release_.set_value(); }
+
+  std::promise<void> held_, release_;
+  std::shared_future<void> released_ = release_.get_future().share();
+  std::atomic<bool> first_{true};
+};
+
+TEST_F(HeldLoopTest, CallsThatNobodyWaitsForAreNotCarriedOut) {
+  Hold();
+  std::mutex mutex;
+  std::map<absl::StatusCode, int> answers;
+  const auto create = [&](const std::string& id, const CoordinatorLoop::Patience& patience) {
+    CreateJobInput input{{}, testing::ToyRequest(id, 5, 1, 1), "uid-" + id, "fresh"};
+    loop_->Call(
+        std::move(input),
+        [&](const absl::StatusOr<Answer>& answer) {
+          const std::lock_guard<std::mutex> lock(mutex);
+          ++answers[answer.status().code()];
+        },
+        patience);
+  };
+  CoordinatorLoop::Patience short_one, cancelled, waits;
+  short_one.until = std::chrono::steady_clock::now() + std::chrono::milliseconds(1);
+  std::atomic<bool> gone{false};
+  cancelled.is_over = [&] { return gone.load(); };
+  waits.until = std::chrono::steady_clock::now() + std::chrono::hours(1);
+  waits.is_over = [] { return false; };
+  for (int i = 0; i < 50; ++i) {
+    create(absl::StrCat("late-", i), short_one);
+    create(absl::StrCat("gone-", i), cancelled);
+    create(absl::StrCat("waits-", i), waits);
+  }
+  gone = true;
+  std::this_thread::sleep_until(short_one.until);
+  Release();
+  loop_->Stop();
+  EXPECT_EQ(answers[absl::StatusCode::kDeadlineExceeded], 50);
+  EXPECT_EQ(answers[absl::StatusCode::kCancelled], 50);
+  EXPECT_EQ(answers[absl::StatusCode::kOk], 50);
+  EXPECT_EQ(Store::Open(path()).value()->Load()->jobs.size(), 51);
+}
+
+TEST_F(HeldLoopTest, ManyChangesHoldUpNeitherReadersNorWorkers) {
+  Hold();
+  // Answers in the order in which they come; those of one transaction in the order of its calls.
+  std::mutex mutex;
+  int created = 0, created_before_read = -1, created_before_worker = -1;
+  constexpr int kChanges = 3 * limits::kMaxLoopBatch;
+  for (int i = 0; i < kChanges; ++i) {
+    const std::string id = absl::StrCat("job-", i);
+    loop_->Call(CreateJobInput{{}, testing::ToyRequest(id, 5, 1, 1), "uid-" + id, "fresh"},
+                [&](const absl::StatusOr<Answer>& answer) {
+                  EXPECT_TRUE(answer.ok()) << answer.status();
+                  const std::lock_guard<std::mutex> lock(mutex);
+                  ++created;
+                });
+  }
+  GetJobInput get;
+  get.request.set_name("jobs/holds");
+  loop_->Call(get, [&](const absl::StatusOr<Answer>& answer) {
+    EXPECT_TRUE(answer.ok());
+    const std::lock_guard<std::mutex> lock(mutex);
+    created_before_read = created;
+  });
+  v1::WorkerMessage heartbeat;
+  heartbeat.mutable_heartbeat();
+  loop_->FromWorker(static_cast<ConnectionId>(7), heartbeat, [&] {
+    const std::lock_guard<std::mutex> lock(mutex);
+    created_before_worker = created;
+  });
+  Release();
+  loop_->Stop();
+  EXPECT_EQ(created, kChanges);
+  // Both are in the first transaction after the hold.
+  EXPECT_GE(created_before_read, 0);
+  EXPECT_LE(created_before_read, 1);
+  EXPECT_GE(created_before_worker, 0);
+  EXPECT_LE(created_before_worker, limits::kMaxLoopBatch);
 }
 
 TEST_F(CoordinatorLoopTest, AFailedWriteEndsTheLoopAndLosesNothingAnswered) {

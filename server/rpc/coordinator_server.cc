@@ -13,12 +13,16 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/limits.h"
 #include "common/status_macros.h"
 #include "server/rpc/event_pump.h"
 #include "server/rpc/job_service.h"
+#include "server/rpc/stall_watch.h"
 #include "server/rpc/worker_service.h"
 #include "server/store/checkpoint_files.h"
 #include "server/store/data_dir.h"
+#include "server/store/disk_space.h"
 #include "server/store/store.h"
 
 namespace evograd {
@@ -42,12 +46,13 @@ void Configure(const std::string& listen, int* port, grpc::ServerBuilder* builde
   builder->AddListeningPort(listen, grpc::InsecureServerCredentials(), port);
   // A second coordinator on the same port is an error, not a sharer.
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  // Of all services: gRPC has no bound of a method.
-  builder->SetMaxReceiveMessageSize(limits::kMaxWorkerMessageBytes);
+  // Longer ones of workers come in parts.
+  builder->SetMaxReceiveMessageSize(limits::kMaxMessageBytes);
   // Dead peers are noticed within interval + timeout; those who ping as often as the limits say are
   // welcome.
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, limits::kKeepaliveIntervalMs);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, limits::kKeepaliveTimeoutMs);
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, limits::kHandshakeTimeoutMs);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
@@ -58,15 +63,50 @@ void Configure(const std::string& listen, int* port, grpc::ServerBuilder* builde
   builder->SetResourceQuota(quota);
 }
 
+// Puts the checkpoints' files in order, and says what is not as it should be.
+void TidyFiles(const Snapshot& snapshot, CheckpointFiles* files,
+               const std::function<void(const std::string&)>& on_notice) {
+  const CheckpointFiles::Tidied tidied = files->Tidy(snapshot);
+  if (!on_notice) return;
+  if (tidied.set_aside > 0) {
+    on_notice(absl::StrCat(
+        tidied.set_aside, tidied.set_aside == 1 ? " checkpoint is" : " checkpoints are",
+        " newer than the store, perhaps because an older copy of it was put back; moved to "
+        "checkpoints/unknown in the data directory"));
+  }
+  if (tidied.strangers > 0) {
+    const int more = tidied.strangers - static_cast<int>(tidied.stranger_names.size());
+    on_notice(absl::StrCat(
+        "not a coordinator's, and left as it is: ", absl::StrJoin(tidied.stranger_names, ", "),
+        more > 0 ? absl::StrCat(" and ", more, " more") : ""));
+  }
+}
+
 }  // namespace
 
 // In the order in which they are made; destroyed the other way round.
 struct CoordinatorServer::Parts {
+  ~Parts() { CloseStore(); }
+  // The last connection to the store's file must be the one that may write: it folds the log in.
+  void CloseStore() {
+    if (loop != nullptr) loop->Stop();
+    if (pump != nullptr) pump->Stop();
+    server.reset();
+    watch.reset();
+    // Threads of transfers may still be at their files.
+    transfer.reset();
+    pump.reset();
+    loop.reset();
+    data_dir.reset();
+  }
+
   std::unique_ptr<DataDir> data_dir;
+  std::unique_ptr<DiskSpace> space;
   std::unique_ptr<CheckpointFiles> files;
   std::unique_ptr<EventPump> pump;
   std::unique_ptr<CoordinatorLoop> loop;
   std::unique_ptr<CheckpointTransfer> transfer;
+  std::unique_ptr<StallWatch> watch;
   std::unique_ptr<JobService> job_service;
   std::unique_ptr<WorkerService> worker_service;
   std::unique_ptr<grpc::Server> server;
@@ -96,14 +136,32 @@ absl::Status CheckListenAddress(const std::string& listen, bool insecure) {
                    "the network is private"));
 }
 
+absl::StatusOr<std::unique_ptr<Store>> CoordinatorServer::OpenStore(
+    const CoordinatorOptions& options, Parts* parts) {
+  const std::string path = parts->data_dir->store_path();
+  // Opening it writes, and needs room.
+  parts->files->RemoveUnfinished();
+  if (parts->space->MakeRoom()) {
+    if (options.on_notice) {
+      options.on_notice(absl::StrCat("the disk of ", parts->data_dir->path(),
+                                     " is full or nearly so; its reserve is used to start"));
+    }
+    // Where it cannot be read like this, it may be readable the usual way.
+    const absl::StatusOr<Snapshot> snapshot = Store::Peek(path);
+    if (snapshot.ok()) TidyFiles(*snapshot, parts->files.get(), options.on_notice);
+  }
+  return Store::Open(path);
+}
+
 absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
     const CoordinatorOptions& options) {
   EVOGRAD_RETURN_IF_ERROR(CheckListenAddress(options.listen, options.insecure));
   auto parts = std::make_unique<Parts>();
   EVOGRAD_ASSIGN_OR_RETURN(parts->data_dir, DataDir::Lock(options.data_dir));
-  parts->files = std::make_unique<CheckpointFiles>(parts->data_dir->checkpoints_path());
-  EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<Store> store,
-                           Store::Open(parts->data_dir->store_path()));
+  parts->space = std::make_unique<DiskSpace>(parts->data_dir->path());
+  parts->files =
+      std::make_unique<CheckpointFiles>(parts->data_dir->checkpoints_path(), parts->space.get());
+  EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, OpenStore(options, parts.get()));
   EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<EventReader> reader,
                            EventReader::Open(parts->data_dir->store_path()));
   parts->pump = std::make_unique<EventPump>(std::move(reader), options.watch_keepalive_ms);
@@ -113,15 +171,22 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
   loop_options.on_job_changed = [pump = parts->pump.get()](const std::string& uid, bool ended) {
     pump->JobChanged(uid, ended);
   };
-  loop_options.on_loaded = [files = parts->files.get()](const Snapshot& snapshot) {
-    return files->RemoveOthers(snapshot.checkpoints);
+  loop_options.on_loaded = [files = parts->files.get(), space = parts->space.get(),
+                            notice = options.on_notice](const Snapshot& snapshot) {
+    TidyFiles(snapshot, files, notice);
+    space->KeepReserve();
+    return absl::OkStatus();
   };
   EVOGRAD_ASSIGN_OR_RETURN(parts->loop,
                            CoordinatorLoop::Start(std::move(store), std::move(loop_options)));
-  parts->transfer = std::make_unique<CheckpointTransfer>(parts->loop.get(), parts->files.get());
-  parts->job_service =
-      std::make_unique<JobService>(parts->loop.get(), parts->pump.get(), parts->transfer.get());
-  parts->worker_service = std::make_unique<WorkerService>(parts->loop.get(), parts->transfer.get());
+  parts->watch = std::make_unique<StallWatch>(options.peer_stall_ms);
+  parts->transfer = std::make_unique<CheckpointTransfer>(parts->loop.get(), parts->files.get(),
+                                                         parts->watch.get());
+  parts->job_service = std::make_unique<JobService>(
+      WatchReactor::Shared{parts->loop.get(), parts->pump.get(), parts->watch.get()},
+      parts->transfer.get());
+  parts->worker_service =
+      std::make_unique<WorkerService>(parts->loop.get(), parts->watch.get(), parts->transfer.get());
 
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -152,10 +217,7 @@ void CoordinatorServer::Stop() {
     parts_->pump->Stop();
     parts_->server->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
     parts_->server->Wait();
-    parts_->server.reset();
-    parts_->loop.reset();
-    parts_->pump.reset();
-    parts_->data_dir.reset();
+    parts_->CloseStore();
   });
 }
 

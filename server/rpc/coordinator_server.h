@@ -20,22 +20,27 @@
 
 namespace evograd {
 
+class Store;
+
 struct CoordinatorOptions {
   std::string data_dir;
   // host:port; port 0: any free one.
   std::string listen = "127.0.0.1:0";
   // Serve without encryption and authentication to other machines too.
   bool insecure = false;
+  // What a person should know of how it started.
+  std::function<void(const std::string&)> on_notice;
   // The coordinator cannot go on; the process must end. From any thread.
   std::function<void(const absl::Status&)> on_failure;
   int64_t watch_keepalive_ms = limits::kWatchKeepaliveMs;
+  int64_t peer_stall_ms = limits::kPeerStallMs;
 };
 
 class CoordinatorServer {
  public:
   // Serves when it returns. INVALID_ARGUMENT: `listen`; FAILED_PRECONDITION: the data directory is
-  // in use, newer, or cannot be used, or the address cannot be listened on; DATA_LOSS: what is
-  // stored is damaged.
+  // in use, newer, somebody else's, or cannot be used, or the address cannot be listened on;
+  // DATA_LOSS: what is stored is damaged; RESOURCE_EXHAUSTED: its disk is full.
   static absl::StatusOr<std::unique_ptr<CoordinatorServer>> Start(
       const CoordinatorOptions& options);
   // Stops.
@@ -54,6 +59,8 @@ class CoordinatorServer {
   struct Parts;
 
   explicit CoordinatorServer(std::unique_ptr<Parts> parts);
+  static absl::StatusOr<std::unique_ptr<Store>> OpenStore(const CoordinatorOptions& options,
+                                                          Parts* parts);
 
   std::unique_ptr<Parts> parts_;
 };

@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/limits.h"
+#include "common/service_limits.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "gtest/gtest.h"
@@ -45,13 +47,17 @@ class CoordinatorServerTest : public ::testing::Test {
     auto server = CoordinatorServer::Start(options_);
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
-    grpc::ChannelArguments arguments;
-    // Channels of one address would share a connection.
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    channel_ = grpc::CreateCustomChannel(server_->address(), grpc::InsecureChannelCredentials(),
-                                         arguments);
+    channel_ = NewChannel();
     jobs_ = v1::JobService::NewStub(channel_);
     worker_stub_ = v1::WorkerService::NewStub(channel_);
+  }
+
+  // With a connection of its own; channels of one address would share one.
+  std::shared_ptr<grpc::Channel> NewChannel() {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    return grpc::CreateCustomChannel(server_->address(), grpc::InsecureChannelCredentials(),
+                                     arguments);
   }
 
   std::shared_ptr<ModelWorker> AddWorker(const std::string& id) {
@@ -272,7 +278,9 @@ TEST_F(CoordinatorServerTest, WorkersOfAnotherVersionAndOtherCallersAreRefused) 
   *cases[0].first.mutable_hello() = model.Hello();
   cases[0].first.mutable_hello()->set_protocol_version(limits::kProtocolVersion + 1);
   cases[0].code = grpc::StatusCode::FAILED_PRECONDITION;
-  cases[0].message = "protocol version 2, the coordinator version 1: upgrade the coordinator";
+  cases[0].message =
+      absl::StrCat("protocol version ", limits::kProtocolVersion + 1, ", the coordinator version ",
+                   limits::kProtocolVersion, ": upgrade the coordinator");
   cases[1].first.mutable_heartbeat();
   cases[1].code = grpc::StatusCode::INVALID_ARGUMENT;
   cases[1].message = "the first message of a worker's stream must be a Hello";

@@ -4,8 +4,12 @@
 #include <chrono>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/service_limits.h"
+#include "common/status_macros.h"
 #include "server/core/refusals.h"
+#include "server/rpc/peer_name.h"
+#include "spec/error.h"
 
 namespace evograd {
 namespace {
@@ -23,17 +27,39 @@ EventPump::EventPump(std::unique_ptr<EventReader> reader, int64_t keepalive_ms)
 
 EventPump::~EventPump() { Stop(); }
 
-bool EventPump::Add(std::shared_ptr<EventSink> sink, const std::string& job_uid,
-                    int64_t after_sequence, bool ended) {
+absl::Status EventPump::Room(const std::string& peer) const {
+  if (stopping_) return CoordinatorStopping();
+  const std::string host = HostOf(peer);
+  int of_peer = 0, of_host = 0;
+  for (const auto& [sink, watcher] : watchers_) {
+    of_peer += watcher.watch.peer == peer;
+    of_host += HostOf(watcher.watch.peer) == host;
+  }
+  const auto refuse = [](int count, const char* who) {
+    return MakeError(absl::StatusCode::kResourceExhausted,
+                     absl::StrCat("the coordinator serves ", count, " watches at once", who,
+                                  "; try again later"),
+                     "TOO_MANY_WATCHES");
+  };
+  if (watchers_.size() >= limits::kMaxWatchers) return refuse(limits::kMaxWatchers, "");
+  if (of_peer >= limits::kMaxWatchersPerConnection) {
+    return refuse(limits::kMaxWatchersPerConnection, " to one connection");
+  }
+  if (of_host >= limits::kMaxWatchersPerHost) {
+    return refuse(limits::kMaxWatchersPerHost, " to one host");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EventPump::Add(std::shared_ptr<EventSink> sink, Watch watch) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (stopping_ || watchers_.size() >= limits::kMaxWatchers) return false;
+    EVOGRAD_RETURN_IF_ERROR(Room(watch.peer));
     EventSink* key = sink.get();
-    watchers_[key] =
-        Watcher{std::move(sink), job_uid, after_sequence, ended, false, true, MonotonicMs()};
+    watchers_[key] = Watcher{std::move(sink), std::move(watch), false, true, MonotonicMs()};
   }
   wake_.notify_one();
-  return true;
+  return absl::OkStatus();
 }
 
 void EventPump::Sent(EventSink* sink) {
@@ -61,9 +87,9 @@ void EventPump::JobChanged(const std::string& job_uid, bool ended) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (auto& [sink, watcher] : watchers_) {
-      if (watcher.job_uid != job_uid) continue;
+      if (watcher.watch.job_uid != job_uid) continue;
       watcher.behind = true;
-      watcher.ended = watcher.ended || ended;
+      watcher.watch.ended = watcher.watch.ended || ended;
     }
   }
   wake_.notify_one();
@@ -115,9 +141,10 @@ void EventPump::Run() {
 }
 
 void EventPump::Serve(EventSink* key, const Watcher& seen) {
-  absl::StatusOr<std::vector<v1::Event>> events = reader_->Read(
-      seen.job_uid, seen.after_sequence, limits::kMaxEventsPerMessage, limits::kMaxEventBytes);
-  if (!events.ok() || (events->empty() && seen.ended)) {
+  absl::StatusOr<std::vector<v1::Event>> events =
+      reader_->Read(seen.watch.job_uid, seen.watch.after_sequence, limits::kMaxEventsPerMessage,
+                    limits::kWatchPageBytes);
+  if (!events.ok() || (events->empty() && seen.watch.ended)) {
     Remove(key);
     return seen.sink->End(events.status());
   }
@@ -136,7 +163,7 @@ void EventPump::Hand(EventSink* key, std::vector<v1::Event> events) {
     if (watcher == watchers_.end()) return;
     sink = watcher->second.sink;
     if (!events.empty()) {
-      watcher->second.after_sequence = events.back().sequence();
+      watcher->second.watch.after_sequence = events.back().sequence();
       // There may be another page.
       watcher->second.behind = true;
     }

@@ -1,7 +1,8 @@
 // Sends events to those who watch jobs: one thread reads them from the store, page after page, and
 // hands each watcher its next page when it has sent the one before. A watcher that has everything
 // waits until its job changes; a silent one is given an empty page every limits::kWatchKeepaliveMs.
-// After the last event of an ended job it is told that this was all.
+// After the last event of an ended job it is told that this was all. One that does not read its
+// page ends itself (WatchReactor).
 //
 // Threads: all functions from any; none blocks.
 #ifndef EVOGRAD_SERVER_RPC_EVENT_PUMP_H_
@@ -42,9 +43,18 @@ class EventPump {
   EventPump(const EventPump&) = delete;
   EventPump& operator=(const EventPump&) = delete;
 
-  // False where there are limits::kMaxWatchers. `ended`: no event will be added.
-  bool Add(std::shared_ptr<EventSink> sink, const std::string& job_uid, int64_t after_sequence,
-           bool ended);
+  struct Watch {
+    std::string job_uid;
+    int64_t after_sequence = 0;
+    // No event will be added.
+    bool ended = false;
+    // Who watches, as gRPC names connections.
+    std::string peer;
+  };
+
+  // RESOURCE_EXHAUSTED: there are limits::kMaxWatchers, or too many of this peer or its host.
+  // UNAVAILABLE: the pump is stopping.
+  absl::Status Add(std::shared_ptr<EventSink> sink, Watch watch);
   // What was handed to the sink is sent.
   void Sent(EventSink* sink);
   // The watcher is gone.
@@ -59,15 +69,15 @@ class EventPump {
  private:
   struct Watcher {
     std::shared_ptr<EventSink> sink;
-    std::string job_uid;
-    int64_t after_sequence = 0;
-    bool ended = false;
+    Watch watch;
     bool sending = false;
     // There may be events that it has not been given.
     bool behind = true;
     int64_t last_sent_ms = 0;
   };
 
+  // Whether one more fits. Requires mutex_.
+  absl::Status Room(const std::string& peer) const;
   void Run();
   // The next watcher that wants something, if any. Requires mutex_.
   Watcher* Next(int64_t now_ms);

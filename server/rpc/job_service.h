@@ -1,5 +1,5 @@
-// JobService over gRPC: each method hands its request to the loop and translates the answer. Unary
-// methods and WatchJob hold no thread; DownloadCheckpoint holds one of the server's while it runs.
+// JobService over gRPC: each method hands its request to the loop and translates the answer. None
+// holds a thread of the server; a download has one of its own while it runs.
 #ifndef EVOGRAD_SERVER_RPC_JOB_SERVICE_H_
 #define EVOGRAD_SERVER_RPC_JOB_SERVICE_H_
 
@@ -8,22 +8,15 @@
 #include "proto/evograd/v1/job_service.grpc.pb.h"
 #include "server/loop/coordinator_loop.h"
 #include "server/rpc/checkpoint_transfer.h"
-#include "server/rpc/event_pump.h"
+#include "server/rpc/watch_reactor.h"
 
 namespace evograd {
 
-template <typename Base>
-using WithUnaryCallbacks = v1::JobService::WithCallbackMethod_CreateJob<
-    v1::JobService::WithCallbackMethod_GetJob<v1::JobService::WithCallbackMethod_ListJobs<
-        v1::JobService::WithCallbackMethod_CancelJob<v1::JobService::WithCallbackMethod_ListWorkers<
-            v1::JobService::WithCallbackMethod_ListCheckpoints<Base>>>>>>;
-
-class JobService final : public WithUnaryCallbacks<
-                             v1::JobService::WithCallbackMethod_WatchJob<v1::JobService::Service>> {
+class JobService final : public v1::JobService::CallbackService {
  public:
   // All outlive the service.
-  JobService(CoordinatorLoop* loop, EventPump* pump, CheckpointTransfer* transfer)
-      : loop_(*loop), pump_(*pump), transfer_(*transfer) {}
+  JobService(const WatchReactor::Shared& shared, CheckpointTransfer* transfer)
+      : shared_(shared), transfer_(*transfer) {}
 
   grpc::ServerUnaryReactor* CreateJob(grpc::CallbackServerContext* context,
                                       const v1::CreateJobRequest* request,
@@ -44,13 +37,11 @@ class JobService final : public WithUnaryCallbacks<
                                             v1::ListCheckpointsResponse* response) override;
   grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(
       grpc::CallbackServerContext* context, const v1::WatchJobRequest* request) override;
-  grpc::Status DownloadCheckpoint(
-      grpc::ServerContext* context, const v1::DownloadCheckpointRequest* request,
-      grpc::ServerWriter<v1::DownloadCheckpointResponse>* writer) override;
+  grpc::ServerWriteReactor<v1::DownloadCheckpointResponse>* DownloadCheckpoint(
+      grpc::CallbackServerContext* context, const v1::DownloadCheckpointRequest* request) override;
 
  private:
-  CoordinatorLoop& loop_;
-  EventPump& pump_;
+  const WatchReactor::Shared shared_;
   CheckpointTransfer& transfer_;
 };
 

@@ -1,44 +1,40 @@
-// WorkerService over gRPC. Connect holds no thread; each transfer of a checkpoint holds one of the
-// server's.
+// WorkerService over gRPC. No call holds a thread of the server; a transfer of a checkpoint has one
+// of its own while it runs.
 #ifndef EVOGRAD_SERVER_RPC_WORKER_SERVICE_H_
 #define EVOGRAD_SERVER_RPC_WORKER_SERVICE_H_
 
 #include "proto/evograd/v1/worker_service.grpc.pb.h"
 #include "server/loop/coordinator_loop.h"
 #include "server/rpc/checkpoint_transfer.h"
-#include "server/rpc/status_grpc.h"
+#include "server/rpc/stall_watch.h"
 #include "server/rpc/worker_stream.h"
 
 namespace evograd {
 
-class WorkerService final
-    : public v1::WorkerService::WithCallbackMethod_Connect<v1::WorkerService::Service> {
+class WorkerService final : public v1::WorkerService::CallbackService {
  public:
-  // Both outlive the service.
-  WorkerService(CoordinatorLoop* loop, CheckpointTransfer* transfer)
-      : loop_(*loop), transfer_(*transfer) {}
+  // All outlive the service.
+  WorkerService(CoordinatorLoop* loop, StallWatch* watch, CheckpointTransfer* transfer)
+      : shared_{loop, watch, &partial_messages_}, transfer_(*transfer) {}
 
   grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* Connect(
       grpc::CallbackServerContext* context) override {
-    return WorkerStream::Begin(&loop_);
+    return WorkerStream::Begin(shared_, context);
   }
 
-  grpc::Status UploadCheckpoint(grpc::ServerContext* context,
-                                grpc::ServerReader<v1::UploadCheckpointRequest>* reader,
-                                v1::UploadCheckpointResponse* response) override {
-    const absl::StatusOr<v1::Checkpoint> checkpoint = transfer_.Receive(reader);
-    if (checkpoint.ok()) *response->mutable_checkpoint() = *checkpoint;
-    return ToGrpc(checkpoint.status());
+  grpc::ServerReadReactor<v1::UploadCheckpointRequest>* UploadCheckpoint(
+      grpc::CallbackServerContext* context, v1::UploadCheckpointResponse* response) override {
+    return transfer_.Receive(context, response);
   }
 
-  grpc::Status DownloadCheckpoint(
-      grpc::ServerContext* context, const v1::DownloadCheckpointRequest* request,
-      grpc::ServerWriter<v1::DownloadCheckpointResponse>* writer) override {
-    return ToGrpc(transfer_.Send(*request, writer));
+  grpc::ServerWriteReactor<v1::DownloadCheckpointResponse>* DownloadCheckpoint(
+      grpc::CallbackServerContext* context, const v1::DownloadCheckpointRequest* request) override {
+    return transfer_.Send(context, *request, CheckpointTransfer::kWorker);
   }
 
  private:
-  CoordinatorLoop& loop_;
+  MessageJoiner::Budget partial_messages_;
+  const WorkerStream::Shared shared_;
   CheckpointTransfer& transfer_;
 };
 

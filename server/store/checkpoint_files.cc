@@ -1,50 +1,106 @@
 #include "server/store/checkpoint_files.h"
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <set>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "common/errno_status.h"
+#include "common/folders.h"
 #include "common/limits.h"
 #include "common/status_macros.h"
-#include "server/store/data_dir.h"
 
 namespace evograd {
 namespace {
 
-absl::Status IoError(const std::string& doing, const std::string& path) {
-  const auto code = errno == ENOSPC || errno == EDQUOT ? absl::StatusCode::kResourceExhausted
-                                                       : absl::StatusCode::kInternal;
-  return absl::Status(code, absl::StrCat(doing, " ", path, ": ", std::strerror(errno)));
-}
+// A disk that fails to read a file so often in a row has lost it.
+constexpr int kReadTries = 3;
+// More than the checkpoints that are replaced while one reader opens its file.
+constexpr size_t kRememberedRemovals = 256;
+constexpr int kNamedStrangers = 3;
+constexpr char kUnknownFolder[] = "unknown";
 
 absl::Status WriteFully(int fd, absl::string_view bytes, const std::string& path) {
   while (!bytes.empty()) {
     const ssize_t written = write(fd, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return IoError("writing", path);
+    if (written < 0) return ErrnoStatus(errno, absl::StrCat("writing ", path));
     bytes.remove_prefix(static_cast<size_t>(written));
   }
   return absl::OkStatus();
 }
 
-// Names in a directory, without "." and "..".
-std::vector<std::string> Names(const std::string& path) {
-  std::vector<std::string> names;
-  DIR* directory = opendir(path.c_str());
-  if (directory == nullptr) return names;
-  while (const dirent* entry = readdir(directory)) {
-    const std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(name);
+// Errors that say nothing of the one file: this process may open no more, or the whole file system
+// is away.
+bool IsOfTheMachine(int error) {
+  switch (error) {
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOTCONN:
+    case ESTALE:
+    case ETIMEDOUT:
+    case EHOSTDOWN:
+      return true;
+    default:
+      return false;
   }
-  closedir(directory);
-  return names;
+}
+
+absl::Status Unreadable(const std::string& name, int error) {
+  if (IsOfTheMachine(error)) return ErrnoStatus(error, absl::StrCat("reading ", name));
+  return absl::DataLossError(absl::StrCat(
+      "checkpoint ", name, " is damaged: its file cannot be read: ", std::strerror(error)));
+}
+
+bool IsHex(absl::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f'); });
+}
+
+bool IsUuid(absl::string_view name) {
+  constexpr size_t kLengths[] = {8, 4, 4, 4, 12};
+  const std::vector<absl::string_view> parts = absl::StrSplit(name, '-');
+  if (parts.size() != 5) return false;
+  for (size_t i = 0; i < 5; ++i) {
+    if (parts[i].size() != kLengths[i] || !IsHex(parts[i])) return false;
+  }
+  return true;
+}
+
+// {step}-{16 digits}, and for an unfinished one .{number}.part behind it.
+bool ParseName(absl::string_view name, int64_t* step, bool* unfinished) {
+  const std::vector<absl::string_view> dots = absl::StrSplit(name, '.');
+  *unfinished = dots.size() == 3;
+  int64_t number = 0;
+  if (*unfinished && (dots[2] != "part" || !absl::SimpleAtoi(dots[1], &number))) return false;
+  if (!*unfinished && dots.size() != 1) return false;
+  const std::vector<absl::string_view> parts = absl::StrSplit(dots[0], '-');
+  return parts.size() == 2 && absl::SimpleAtoi(parts[0], step) && *step >= 0 &&
+         parts[0] == absl::StrCat(*step) && parts[1].size() == 16 && IsHex(parts[1]);
+}
+
+bool IsRegularFile(const std::string& path) {
+  struct stat info;
+  return lstat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
+}
+
+std::vector<std::string> NamesOrNone(const std::string& path) {
+  absl::StatusOr<std::vector<std::string>> names = NamesIn(path);
+  return names.ok() ? *std::move(names) : std::vector<std::string>();
 }
 
 }  // namespace
@@ -63,30 +119,45 @@ std::string CheckpointFiles::Path(const std::string& job_uid,
 
 // ---- Writing ---------------------------------------------------------------------------------
 
-CheckpointFiles::Writer::Writer(std::string folder, std::string path, std::string temporary, int fd,
-                                int64_t size, std::string sha256)
-    : folder_(std::move(folder)),
+CheckpointFiles::Writer::Writer(CheckpointFiles* files, std::string folder, std::string path,
+                                std::string temporary, int fd, const v1::Checkpoint& checkpoint)
+    : files_(*files),
+      folder_(std::move(folder)),
       path_(std::move(path)),
       temporary_(std::move(temporary)),
       fd_(fd),
-      size_bytes_(size),
-      sha256_(std::move(sha256)) {}
+      size_bytes_(checkpoint.size_bytes()),
+      sha256_(checkpoint.sha256()) {}
 
 CheckpointFiles::Writer::~Writer() {
   close(fd_);
   if (!finished_) unlink(temporary_.c_str());
+  const std::lock_guard<std::mutex> lock(files_.mutex_);
+  files_.promised_bytes_ -= size_bytes_ - written_bytes_;
+}
+
+absl::Status CheckpointFiles::Promise(int64_t bytes) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (space_ != nullptr)
+    EVOGRAD_RETURN_IF_ERROR(space_->CheckRoom(directory_, promised_bytes_ + bytes));
+  promised_bytes_ += bytes;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<CheckpointFiles::Writer>> CheckpointFiles::Write(
     const std::string& job_uid, const v1::Checkpoint& checkpoint) {
   const std::string folder = Folder(job_uid);
-  EVOGRAD_RETURN_IF_ERROR(MakeDirectories(folder));
+  EVOGRAD_RETURN_IF_ERROR(MakeFolders(folder));
   const std::string path = Path(job_uid, checkpoint);
   const std::string temporary = absl::StrCat(path, ".", ++temporaries_, ".part");
+  EVOGRAD_RETURN_IF_ERROR(Promise(checkpoint.size_bytes()));
   const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) return IoError("creating", temporary);
-  return std::unique_ptr<Writer>(
-      new Writer(folder, path, temporary, fd, checkpoint.size_bytes(), checkpoint.sha256()));
+  if (fd >= 0)
+    return std::unique_ptr<Writer>(new Writer(this, folder, path, temporary, fd, checkpoint));
+  const int error = errno;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  promised_bytes_ -= checkpoint.size_bytes();
+  return ErrnoStatus(error, absl::StrCat("creating ", temporary));
 }
 
 absl::Status CheckpointFiles::Writer::Append(absl::string_view bytes) {
@@ -97,6 +168,8 @@ absl::Status CheckpointFiles::Writer::Append(absl::string_view bytes) {
   EVOGRAD_RETURN_IF_ERROR(WriteFully(fd_, bytes, temporary_));
   hash_.Update(bytes);
   written_bytes_ += static_cast<int64_t>(bytes.size());
+  const std::lock_guard<std::mutex> lock(files_.mutex_);
+  files_.promised_bytes_ -= static_cast<int64_t>(bytes.size());
   return absl::OkStatus();
 }
 
@@ -107,10 +180,12 @@ absl::Status CheckpointFiles::Writer::Finish() {
                                             size_bytes_, " bytes and SHA-256 ", sha256,
                                             ", stated was ", sha256_));
   }
-  if (fsync(fd_) != 0) return IoError("syncing", temporary_);
-  if (rename(temporary_.c_str(), path_.c_str()) != 0) return IoError("renaming", temporary_);
+  if (fsync(fd_) != 0) return ErrnoStatus(errno, absl::StrCat("syncing ", temporary_));
+  files_.NoteStored(path_);
+  if (rename(temporary_.c_str(), path_.c_str()) != 0)
+    return ErrnoStatus(errno, absl::StrCat("renaming ", temporary_));
   finished_ = true;
-  return SyncDirectory(folder_);
+  return SyncFolder(folder_);
 }
 
 // ---- Reading ---------------------------------------------------------------------------------
@@ -120,28 +195,43 @@ CheckpointFiles::Reader::~Reader() { close(fd_); }
 absl::StatusOr<std::unique_ptr<CheckpointFiles::Reader>> CheckpointFiles::Read(
     const std::string& job_uid, const v1::Checkpoint& checkpoint) const {
   const std::string path = Path(job_uid, checkpoint);
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd >= 0) return std::unique_ptr<Reader>(new Reader(fd, checkpoint));
-  const absl::Status error = IoError("opening", path);
-  return errno == ENOENT ? absl::DataLossError(error.message()) : error;
+  int error = 0;
+  for (int i = 0; i < kReadTries; ++i) {
+    const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) return std::unique_ptr<Reader>(new Reader(fd, checkpoint));
+    error = errno;
+    if (error == ENOENT && WasRemoved(path)) {
+      return absl::NotFoundError(
+          absl::StrCat("checkpoint ", checkpoint.name(), " was just replaced by a newer one"));
+    }
+  }
+  return Unreadable(checkpoint.name(), error);
+}
+
+int CheckpointFiles::Reader::ReadChunk(std::string* bytes) {
+  size_t size = 0;
+  int tries = 0;
+  while (size < bytes->size()) {
+    const ssize_t got =
+        pread(fd_, &(*bytes)[size], bytes->size() - size, read_bytes_ + static_cast<off_t>(size));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && ++tries < kReadTries) continue;
+    if (got < 0) return errno;
+    if (got == 0) break;
+    size += static_cast<size_t>(got);
+  }
+  bytes->resize(size);
+  return 0;
 }
 
 absl::StatusOr<std::string> CheckpointFiles::Reader::Next() {
   if (ended_) return std::string();
   // One byte more than stated would show here too.
   std::string bytes(limits::kCheckpointChunkBytes, '\0');
-  size_t size = 0;
-  while (size < bytes.size()) {
-    const ssize_t got = read(fd_, &bytes[size], bytes.size() - size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return IoError("reading", checkpoint_.name());
-    if (got == 0) break;
-    size += static_cast<size_t>(got);
-  }
-  bytes.resize(size);
+  if (const int error = ReadChunk(&bytes); error != 0) return Unreadable(checkpoint_.name(), error);
   hash_.Update(bytes);
-  read_bytes_ += static_cast<int64_t>(size);
-  ended_ = size < limits::kCheckpointChunkBytes || read_bytes_ >= checkpoint_.size_bytes();
+  read_bytes_ += static_cast<int64_t>(bytes.size());
+  ended_ = bytes.size() < limits::kCheckpointChunkBytes || read_bytes_ >= checkpoint_.size_bytes();
   if (!ended_) return bytes;
   if (read_bytes_ != checkpoint_.size_bytes() || hash_.HexDigest() != checkpoint_.sha256()) {
     return absl::DataLossError(
@@ -153,24 +243,92 @@ absl::StatusOr<std::string> CheckpointFiles::Reader::Next() {
 
 // ---- Removing --------------------------------------------------------------------------------
 
-void CheckpointFiles::Remove(const std::string& job_uid, const v1::Checkpoint& checkpoint) {
-  unlink(Path(job_uid, checkpoint).c_str());
+void CheckpointFiles::NoteRemoved(const std::string& path) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  removed_.push_back(path);
+  if (removed_.size() > kRememberedRemovals) removed_.pop_front();
 }
 
-absl::Status CheckpointFiles::RemoveOthers(const std::vector<CheckpointRecord>& records) {
-  std::set<std::string> recorded;
-  for (const CheckpointRecord& record : records)
-    recorded.insert(Path(record.job_uid, record.checkpoint));
-  for (const std::string& job_uid : Names(directory_)) {
+void CheckpointFiles::NoteStored(const std::string& path) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  removed_.erase(std::remove(removed_.begin(), removed_.end(), path), removed_.end());
+}
+
+bool CheckpointFiles::WasRemoved(const std::string& path) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return std::find(removed_.begin(), removed_.end(), path) != removed_.end();
+}
+
+void CheckpointFiles::Remove(const std::string& job_uid, const v1::Checkpoint& checkpoint) {
+  const std::string path = Path(job_uid, checkpoint);
+  // First, so that no reader takes the missing file for a loss.
+  NoteRemoved(path);
+  unlink(path.c_str());
+}
+
+void CheckpointFiles::RemoveUnfinished() {
+  for (const std::string& job_uid : NamesOrNone(directory_)) {
+    if (!IsUuid(job_uid)) continue;
     const std::string folder = absl::StrCat(directory_, "/", job_uid);
-    for (const std::string& name : Names(folder)) {
+    for (const std::string& name : NamesOrNone(folder)) {
       const std::string path = absl::StrCat(folder, "/", name);
-      if (recorded.count(path) == 0 && unlink(path.c_str()) != 0) return IoError("removing", path);
+      int64_t step = 0;
+      bool unfinished = false;
+      if (ParseName(name, &step, &unfinished) && unfinished && IsRegularFile(path))
+        unlink(path.c_str());
+    }
+  }
+}
+
+bool CheckpointFiles::SetAside(const std::string& job_uid, const std::string& name) {
+  const std::string folder = absl::StrCat(directory_, "/", kUnknownFolder, "/", job_uid);
+  if (!MakeFolders(folder).ok()) return false;
+  const std::string from = absl::StrCat(directory_, "/", job_uid, "/", name);
+  const std::string to = absl::StrCat(folder, "/", name);
+  struct stat info;
+  // Another of the same name is there from an earlier time: neither is touched.
+  if (lstat(to.c_str(), &info) == 0 || rename(from.c_str(), to.c_str()) != 0) return false;
+  return SyncFolder(folder).ok();
+}
+
+CheckpointFiles::Tidied CheckpointFiles::Tidy(const Snapshot& snapshot) {
+  std::set<std::string> recorded;
+  for (const CheckpointRecord& record : snapshot.checkpoints)
+    recorded.insert(Path(record.job_uid, record.checkpoint));
+  std::map<std::string, int64_t> committed;
+  for (const JobRecord& record : snapshot.jobs)
+    committed[record.job.uid()] = record.job.committed_steps();
+  Tidied tidied;
+  const auto stranger = [&](const std::string& path) {
+    if (++tidied.strangers <= kNamedStrangers) tidied.stranger_names.push_back(path);
+  };
+  for (const std::string& job_uid : NamesOrNone(directory_)) {
+    if (job_uid == kUnknownFolder || job_uid == "lost+found") continue;
+    const std::string folder = absl::StrCat(directory_, "/", job_uid);
+    if (!IsUuid(job_uid)) {
+      stranger(folder);
+      continue;
+    }
+    for (const std::string& name : NamesOrNone(folder)) {
+      const std::string path = absl::StrCat(folder, "/", name);
+      int64_t step = 0;
+      bool unfinished = false;
+      if (recorded.count(path) > 0) continue;
+      if (!ParseName(name, &step, &unfinished) || !IsRegularFile(path)) {
+        stranger(path);
+        continue;
+      }
+      const auto job = committed.find(job_uid);
+      if (unfinished || (job != committed.end() && step <= job->second)) {
+        tidied.removed += unlink(path.c_str()) == 0;
+      } else {
+        tidied.set_aside += SetAside(job_uid, name);
+      }
     }
     // Fails, rightly, while something is in it.
     rmdir(folder.c_str());
   }
-  return absl::OkStatus();
+  return tidied;
 }
 
 }  // namespace evograd

@@ -3,7 +3,11 @@
 // and is durable; an upload that comes to nothing leaves no file. As the name holds the hash, no
 // upload ever changes what another one stored.
 //
-// Which files count is not decided here: the machine's records say so.
+// Which files count is not decided here: the machine's records say so. What lies there and is not
+// of this form is somebody else's, and is left alone.
+//
+// Errors not named below: those of common/errno_status.h, all of which may pass when the disk is
+// well again.
 //
 // Threads: all functions from any; a Writer or Reader from one at a time.
 #ifndef EVOGRAD_SERVER_STORE_CHECKPOINT_FILES_H_
@@ -11,7 +15,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -20,13 +26,15 @@
 #include "absl/strings/string_view.h"
 #include "common/sha256.h"
 #include "server/core/records.h"
+#include "server/store/disk_space.h"
 
 namespace evograd {
 
 class CheckpointFiles {
  public:
-  // `directory` exists and is nobody else's.
-  explicit CheckpointFiles(std::string directory) : directory_(std::move(directory)) {}
+  // `directory` exists and is nobody else's. Without `space` uploads may fill the disk.
+  explicit CheckpointFiles(std::string directory, DiskSpace* space = nullptr)
+      : directory_(std::move(directory)), space_(space) {}
 
   class Writer {
    public:
@@ -34,7 +42,7 @@ class CheckpointFiles {
     Writer(const Writer&) = delete;
     Writer& operator=(const Writer&) = delete;
 
-    // INVALID_ARGUMENT: more bytes than stated; RESOURCE_EXHAUSTED: the disk is full; INTERNAL.
+    // INVALID_ARGUMENT: more bytes than stated; RESOURCE_EXHAUSTED: the disk is full.
     absl::Status Append(absl::string_view bytes);
     // Makes the file durable under its name. DATA_LOSS: the bytes do not have the stated size and
     // hash; others as above.
@@ -42,9 +50,10 @@ class CheckpointFiles {
 
    private:
     friend class CheckpointFiles;
-    Writer(std::string folder, std::string path, std::string temporary, int fd, int64_t size,
-           std::string sha256);
+    Writer(CheckpointFiles* files, std::string folder, std::string path, std::string temporary,
+           int fd, const v1::Checkpoint& checkpoint);
 
+    CheckpointFiles& files_;
     const std::string folder_, path_, temporary_;
     const int fd_;
     const int64_t size_bytes_;
@@ -61,11 +70,14 @@ class CheckpointFiles {
     Reader& operator=(const Reader&) = delete;
 
     // The next bytes, at most limits::kCheckpointChunkBytes; empty after the last. DATA_LOSS,
-    // before the last bytes are given: the file does not have the recorded size and hash.
+    // before the last bytes are given: the file does not have the recorded size and hash, or cannot
+    // be read, however often it is tried.
     absl::StatusOr<std::string> Next();
 
    private:
     friend class CheckpointFiles;
+    // Fills `bytes` as far as the file goes; errno where that fails.
+    int ReadChunk(std::string* bytes);
     Reader(int fd, v1::Checkpoint checkpoint) : fd_(fd), checkpoint_(std::move(checkpoint)) {}
 
     const int fd_;
@@ -75,24 +87,54 @@ class CheckpointFiles {
     bool ended_ = false;
   };
 
-  // Of `checkpoint`, step, size and hash count.
+  // Of `checkpoint`, step, size and hash count. RESOURCE_EXHAUSTED: the disk is full, or would be
+  // with this one and those under way.
   absl::StatusOr<std::unique_ptr<Writer>> Write(const std::string& job_uid,
                                                 const v1::Checkpoint& checkpoint);
-  // DATA_LOSS: there is no such file.
+  // NOT_FOUND: it was removed, for there are newer ones; DATA_LOSS: its file is gone, or cannot be
+  // opened, however often it is tried. RESOURCE_EXHAUSTED and UNAVAILABLE say nothing of this file.
   absl::StatusOr<std::unique_ptr<Reader>> Read(const std::string& job_uid,
                                                const v1::Checkpoint& checkpoint) const;
 
   // Nothing where it is gone already.
   void Remove(const std::string& job_uid, const v1::Checkpoint& checkpoint);
-  // Removes every file but those recorded: what a crash left behind. Before anything is written.
-  absl::Status RemoveOthers(const std::vector<CheckpointRecord>& records);
+
+  // ---- At the start, before anything is written ----
+
+  // Removes what uploads that came to nothing left behind. Needs no store.
+  void RemoveUnfinished();
+
+  struct Tidied {
+    int removed = 0;
+    // Moved to {directory}/unknown/{job uid}/.
+    int set_aside = 0;
+    // Not of our form, and left where they are; the first few by name.
+    int strangers = 0;
+    std::vector<std::string> stranger_names;
+  };
+  // Goes through the files that `snapshot` does not name. Those of its jobs, of steps that it has
+  // seen, are what a crash left: removed. Others it cannot know, as where it is an older copy of
+  // the store that was put back: set aside. What cannot be removed or moved stays.
+  Tidied Tidy(const Snapshot& snapshot);
 
  private:
   std::string Folder(const std::string& job_uid) const;
   std::string Path(const std::string& job_uid, const v1::Checkpoint& checkpoint) const;
+  absl::Status Promise(int64_t bytes);
+  void NoteRemoved(const std::string& path);
+  void NoteStored(const std::string& path);
+  bool WasRemoved(const std::string& path) const;
+  bool SetAside(const std::string& job_uid, const std::string& name);
 
   const std::string directory_;
+  DiskSpace* const space_;
   std::atomic<int64_t> temporaries_{0};
+
+  mutable std::mutex mutex_;
+  // Protected by mutex_: what uploads under way have yet to write, and what was removed last, for
+  // readers who come a moment too late.
+  int64_t promised_bytes_ = 0;
+  std::deque<std::string> removed_;
 };
 
 }  // namespace evograd

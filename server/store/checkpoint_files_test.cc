@@ -4,16 +4,23 @@
 
 #include "server/store/checkpoint_files.h"
 
+#include <sys/resource.h>
+
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <string>
 
 #include "common/limits.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/store/testing/temp_dir.h"
 
 namespace evograd {
 namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 constexpr char kUid[] = "11111111-0000-4000-8000-000000000000";
 
@@ -80,8 +87,65 @@ TEST_F(CheckpointFilesTest, WhatWasWrittenIsRead) {
     ASSERT_TRUE(read.ok()) << read.status();
     EXPECT_EQ(*read, bytes);
     files_.Remove(kUid, checkpoint);
+    // Gone by our own hand, which a reader who came a moment before does not take for damage.
+    EXPECT_EQ(ReadAll(files_, checkpoint).status().code(), absl::StatusCode::kNotFound);
+    ASSERT_TRUE(WriteAll(&files_, checkpoint, bytes).ok());
+    std::filesystem::remove(OnlyFile());
     EXPECT_EQ(ReadAll(files_, checkpoint).status().code(), absl::StatusCode::kDataLoss);
   }
+}
+
+TEST_F(CheckpointFilesTest, WhatCannotBeReadIsDamagedUnlessTheMachineIsToBlame) {
+  const v1::Checkpoint checkpoint = CheckpointOf("abcdef");
+  ASSERT_TRUE(WriteAll(&files_, checkpoint, "abcdef").ok());
+  const std::string path = OnlyFile();
+  {
+    // This process may open no more files: the checkpoint is as good as ever.
+    rlimit few, old;
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &old), 0);
+    few = old;
+    few.rlim_cur = 0;
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+    const absl::Status status = ReadAll(files_, checkpoint).status();
+    const absl::Status stored = WriteAll(&files_, CheckpointOf("other"), "other");
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &old), 0);
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+    EXPECT_EQ(stored.code(), absl::StatusCode::kResourceExhausted) << stored;
+  }
+  EXPECT_TRUE(ReadAll(files_, checkpoint).ok());
+  // It opens, and reading fails.
+  std::filesystem::remove(path);
+  std::filesystem::create_directory(path);
+  absl::Status status = ReadAll(files_, checkpoint).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("Is a directory"));
+  // It does not open: a link to itself, as permissions do not bind root.
+  std::filesystem::remove(path);
+  std::filesystem::create_symlink(path, path);
+  status = ReadAll(files_, checkpoint).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+}
+
+TEST_F(CheckpointFilesTest, UploadsUnderWayCountAsWritten) {
+  int64_t free_bytes = 100;
+  DiskSpace space(dir_.path(), [&](const std::string&, DiskSpace::Figures* figures) {
+    *figures = {200, free_bytes, 1};
+    return true;
+  });
+  CheckpointFiles files(dir_.path(), &space);
+  const v1::Checkpoint half = CheckpointOf(std::string(50, 'x'));
+  auto first = files.Write(kUid, half);
+  ASSERT_TRUE(first.ok());
+  // 50 are promised, and 10 stay for the log.
+  EXPECT_EQ(files.Write(kUid, half).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(files.Write(kUid, CheckpointOf(std::string(40, 'y'))).ok());
+  // What is written is the disk's to count.
+  ASSERT_TRUE((*first)->Append(std::string(30, 'x')).ok());
+  free_bytes = 70;
+  EXPECT_TRUE(files.Write(kUid, CheckpointOf(std::string(40, 'y'))).ok());
+  EXPECT_FALSE(files.Write(kUid, CheckpointOf(std::string(41, 'y'))).ok());
+  first->reset();
+  EXPECT_TRUE(files.Write(kUid, CheckpointOf(std::string(60, 'z'))).ok());
 }
 
 TEST_F(CheckpointFilesTest, AnUploadThatDoesNotFitLeavesNoFile) {
@@ -123,15 +187,94 @@ TEST_F(CheckpointFilesTest, EveryFlippedBitAndEveryTruncationIsNoticed) {
   EXPECT_EQ(checked, 9 * static_cast<int>(bytes.size()));
 }
 
-TEST_F(CheckpointFilesTest, WhatACrashLeftIsRemoved) {
+// Everything below the directory.
+class TidyTest : public CheckpointFilesTest {
+ protected:
+  TidyTest() {
+    JobRecord job;
+    job.job.set_uid(kUid);
+    job.job.set_committed_steps(10);
+    snapshot_.jobs.push_back(job);
+  }
+
+  void Put(const std::string& name) {
+    const std::filesystem::path path = dir_.path() + "/" + name;
+    std::filesystem::create_directories(path.parent_path());
+    std::ofstream(path) << "bytes";
+  }
+
+  std::set<std::string> Files() {
+    std::set<std::string> files;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(dir_.path())) {
+      if (!entry.is_directory()) files.insert(entry.path().string().substr(dir_.path().size() + 1));
+    }
+    return files;
+  }
+
+  const std::string uid_ = kUid;
+  Snapshot snapshot_;
+};
+
+TEST_F(TidyTest, WhatACrashLeftIsRemoved) {
   const v1::Checkpoint kept = CheckpointOf("kept", 1);
-  const v1::Checkpoint stray = CheckpointOf("stray", 2);
   ASSERT_TRUE(WriteAll(&files_, kept, "kept").ok());
-  ASSERT_TRUE(WriteAll(&files_, stray, "stray").ok());
-  std::ofstream(dir_.path() + "/" + kUid + "/3-0123456789abcdef.1.part") << "half";
-  ASSERT_TRUE(files_.RemoveOthers({{kUid, kept}}).ok());
+  ASSERT_TRUE(WriteAll(&files_, CheckpointOf("stray", 2), "stray").ok());
+  Put(uid_ + "/3-0123456789abcdef.1.part");
+  Put("22222222-0000-4000-8000-000000000000/99-0123456789abcdef.7.part");
+  snapshot_.checkpoints = {{kUid, kept}};
+  EXPECT_EQ(files_.Tidy(snapshot_).removed, 3);
+  EXPECT_THAT(Files(), ElementsAre(HasSubstr(uid_ + "/1-")));
   EXPECT_TRUE(ReadAll(files_, kept).ok());
-  EXPECT_NE(OnlyFile(), "");
+  EXPECT_EQ(files_.Tidy(snapshot_).removed, 0);
+}
+
+TEST_F(TidyTest, WhatTheStoreCannotKnowIsSetAside) {
+  // Newer than the store's last step, and of a job that it has never heard of.
+  Put(uid_ + "/11-0123456789abcdef");
+  Put("22222222-0000-4000-8000-000000000000/5-0123456789abcdef");
+  EXPECT_EQ(files_.Tidy(snapshot_).set_aside, 2);
+  const std::set<std::string> aside = {
+      "unknown/" + uid_ + "/11-0123456789abcdef",
+      "unknown/22222222-0000-4000-8000-000000000000/5-0123456789abcdef"};
+  EXPECT_EQ(Files(), aside);
+  const CheckpointFiles::Tidied again = files_.Tidy(snapshot_);
+  EXPECT_EQ(again.removed + again.set_aside + again.strangers, 0);
+  // A second one of the same name stays where it is: neither overwrites the other.
+  Put(uid_ + "/11-0123456789abcdef");
+  EXPECT_EQ(files_.Tidy(snapshot_).set_aside, 0);
+  EXPECT_EQ(Files().size(), 3);
+}
+
+TEST_F(TidyTest, StrangersStayAndAreNamed) {
+  const std::set<std::string> strangers = {
+      "run1/model.pt",
+      "run1/5-0123456789abcdef",
+      "run1/5-0123456789abcdef.1.part",
+      "README",
+      uid_ + "/model.pt",
+      uid_ + "/05-0123456789abcdef",
+      uid_ + "/5-0123456789ABCDEF",
+      uid_ + "/5-0123456789abcde",
+      uid_ + "/5-0123456789abcdef.part",
+      uid_ + "/5-0123456789abcdef.1.parts",
+      uid_ + "/-5-0123456789abcdef",
+      uid_ + "/deep/5-0123456789abcdef",
+      "11111111-0000-4000-8000-00000000000g/5-0123456789abcdef"};
+  for (const std::string& name : strangers) Put(name);
+  files_.RemoveUnfinished();
+  const CheckpointFiles::Tidied tidied = files_.Tidy(snapshot_);
+  EXPECT_EQ(Files(), strangers);
+  EXPECT_EQ(tidied.removed + tidied.set_aside, 0);
+  // run1 and the folder of no uuid count once.
+  EXPECT_EQ(tidied.strangers, 11);
+  EXPECT_EQ(tidied.stranger_names.size(), 3);
+}
+
+TEST_F(TidyTest, UnfinishedUploadsGoWithoutAStore) {
+  Put(uid_ + "/3-0123456789abcdef.1.part");
+  Put(uid_ + "/3-0123456789abcdef");
+  files_.RemoveUnfinished();
+  EXPECT_EQ(Files(), std::set<std::string>{uid_ + "/3-0123456789abcdef"});
 }
 
 }  // namespace

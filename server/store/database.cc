@@ -2,24 +2,37 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
+#include <cstdio>
+
 #include "absl/strings/str_cat.h"
+#include "common/errno_status.h"
+#include "common/service_limits.h"
 #include "common/status_macros.h"
 
 namespace evograd {
 namespace {
 
-absl::StatusCode CodeOf(int result) {
+// A wait that is shorter is nobody's business.
+constexpr int64_t kToldWaitMs = 2000;
+constexpr int64_t kBusyPauseMs = 50;
+
+absl::StatusCode CodeOf(int result, int error) {
+  // SQLite's own code says only which call failed.
+  if (ErrnoCode(error) == absl::StatusCode::kResourceExhausted)
+    return absl::StatusCode::kResourceExhausted;
   switch (result & 0xff) {
     case SQLITE_FULL:
       return absl::StatusCode::kResourceExhausted;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return absl::StatusCode::kDataLoss;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return absl::StatusCode::kUnavailable;
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
     case SQLITE_READONLY:
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
       return absl::StatusCode::kFailedPrecondition;
     default:
       return absl::StatusCode::kInternal;
@@ -27,7 +40,10 @@ absl::StatusCode CodeOf(int result) {
 }
 
 absl::Status ErrorOf(sqlite3* connection, int result, absl::string_view doing) {
-  return absl::Status(CodeOf(result),
+  const int primary = result & 0xff;
+  const int error =
+      primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN ? sqlite3_system_errno(connection) : 0;
+  return absl::Status(CodeOf(result, error),
                       absl::StrCat("SQLite, ", doing, ": ", sqlite3_errmsg(connection), " (",
                                    sqlite3_errstr(result), ", code ", result, ")"));
 }
@@ -93,18 +109,45 @@ std::string Statement::Bytes(int column) const {
                    : std::string(static_cast<const char*>(data), static_cast<size_t>(size));
 }
 
+bool Statement::IsNull(int column) const {
+  return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL;
+}
+
 absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path, Mode mode) {
   sqlite3* connection = nullptr;
   const int flags =
       (mode == kReadWrite ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY) |
       SQLITE_OPEN_NOMUTEX;
   const int result = sqlite3_open_v2(path.c_str(), &connection, flags, nullptr);
-  std::unique_ptr<Database> database(new Database(connection));
+  std::unique_ptr<Database> database(new Database(connection, path));
   if (result != SQLITE_OK) return ErrorOf(connection, result, absl::StrCat("opening ", path));
   sqlite3_extended_result_codes(connection, 1);
-  // The other connection of this process may hold the file for the moment of a checkpoint.
-  sqlite3_busy_timeout(connection, 5000);
+  database->WaitForLocks(limits::kStoreBusyMs);
+  sqlite3_busy_handler(connection, OnBusy, database.get());
   return database;
+}
+
+void Database::WaitForLocks(int64_t max_ms) { max_wait_ms_ = max_ms; }
+
+void Database::KeepLogAtEnd() {
+  sqlite3_db_config(connection_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+}
+
+int Database::OnBusy(void* database, int count) {
+  Database& self = *static_cast<Database*>(database);
+  if (count == 0) {
+    self.waited_ms_ = 0;
+    self.wait_told_ = false;
+  }
+  if (self.waited_ms_ >= self.max_wait_ms_) return 0;
+  if (!self.wait_told_ && self.waited_ms_ >= kToldWaitMs) {
+    self.wait_told_ = true;
+    std::fprintf(stderr,
+                 "coordinator: another program holds the lock of %s; waiting for up to %lld s\n",
+                 self.path_.c_str(), static_cast<long long>(self.max_wait_ms_ / 1000));
+  }
+  self.waited_ms_ += std::max(1, sqlite3_sleep(static_cast<int>(kBusyPauseMs)));
+  return 1;
 }
 
 absl::StatusOr<Statement> Database::Prepare(const std::string& sql) {

@@ -4,9 +4,13 @@
 //   EVOGRAD_ASSIGN_OR_RETURN(Statement insert, database->Prepare("INSERT INTO t VALUES (?, ?)"));
 //   EVOGRAD_RETURN_IF_ERROR(insert.Bind(1, name).Bind(2, number).Run());
 //
-// Errors: RESOURCE_EXHAUSTED: the disk is full; DATA_LOSS: the file is damaged or no database;
-// FAILED_PRECONDITION: it cannot be opened or written; INTERNAL: anything else. Threads: one at a
-// time per connection.
+// Another program that holds the file's lock (a backup, a shell) is waited for, and standard error
+// says so when it takes long.
+//
+// Errors: RESOURCE_EXHAUSTED: the disk is full, or no more files can be opened; UNAVAILABLE:
+// another program held the lock all the time, and nothing was written; DATA_LOSS: the file is
+// damaged or no database; FAILED_PRECONDITION: it cannot be opened or written; INTERNAL: anything
+// else. Threads: one at a time per connection.
 #ifndef EVOGRAD_SERVER_STORE_DATABASE_H_
 #define EVOGRAD_SERVER_STORE_DATABASE_H_
 
@@ -41,6 +45,7 @@ class Statement {
   void Reset();
   int64_t Int(int column) const;
   std::string Bytes(int column) const;
+  bool IsNull(int column) const;
 
  private:
   struct Finalize {
@@ -61,6 +66,11 @@ class Database {
   absl::StatusOr<Statement> Prepare(const std::string& sql);
   // Statements without parameters whose rows do not matter.
   absl::Status Execute(const std::string& sql);
+  // How long a lock of another program is waited for; limits::kStoreBusyMs unless told otherwise.
+  void WaitForLocks(int64_t max_ms);
+  // The end of the last connection leaves the log as it is, and writes nothing.
+  void KeepLogAtEnd();
+
   // The first column of the first row.
   absl::StatusOr<int64_t> QueryInt(const std::string& sql);
   absl::StatusOr<std::string> QueryText(const std::string& sql);
@@ -70,8 +80,15 @@ class Database {
     void operator()(sqlite3* connection) const;
   };
 
-  explicit Database(sqlite3* connection) : connection_(connection) {}
+  Database(sqlite3* connection, const std::string& path) : path_(path), connection_(connection) {}
 
+  // SQLite's busy handler: waits a little; 0 gives up.
+  static int OnBusy(void* database, int count);
+
+  const std::string path_;
+  int64_t max_wait_ms_ = 0;
+  int64_t waited_ms_ = 0;
+  bool wait_told_ = false;
   std::unique_ptr<sqlite3, Close> connection_;
 };
 

@@ -7,8 +7,9 @@
 //   EVOGRAD_RETURN_IF_ERROR(store->Commit(records));
 //
 // After an error of Commit it is unknown what the disk holds: every later Commit fails too, and the
-// process must stop and recover by starting again. Errors are those of database.h. Threads: one;
-// readers on other threads use EventReader.
+// process must stop and recover by starting again. Every row has a checksum that is looked at when
+// it is read (DATA_LOSS names the row). Errors are those of database.h. Threads: one; readers on
+// other threads use EventReader.
 #ifndef EVOGRAD_SERVER_STORE_STORE_H_
 #define EVOGRAD_SERVER_STORE_STORE_H_
 
@@ -27,9 +28,13 @@ namespace evograd {
 
 class Store : public StepLog {
  public:
-  // Creates the database where it is missing. FAILED_PRECONDITION: it was written by a newer
-  // coordinator.
+  // Creates the database where it is missing, for its owner alone, and brings an older one to the
+  // present schema. FAILED_PRECONDITION: it was
+  // written by a newer coordinator, or by another program, and is left as it is.
   static absl::StatusOr<std::unique_ptr<Store>> Open(const std::string& path);
+  // What an existing store holds, as Load, without writing to it or needing room on the disk, and
+  // without a new incarnation. UNAVAILABLE: some other program has it open.
+  static absl::StatusOr<Snapshot> Peek(const std::string& path);
   ~Store() override;
 
   // Everything that is stored, under a new incarnation number, which is made durable.

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,10 +16,12 @@
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/data_folder.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/store/data_dir.h"
@@ -168,9 +171,179 @@ TEST_F(StoreTest, NewerForeignAndDamagedFilesAreRefused) {
       Database::Open(foreign, Database::kReadWrite).value()->Execute("CREATE TABLE t (x)").ok());
   EXPECT_EQ(Store::Open(foreign).status().code(), absl::StatusCode::kFailedPrecondition);
 
+  // It was not even converted to another kind of log.
+  EXPECT_EQ(Database::Open(foreign, Database::kReadWrite)
+                .value()
+                ->QueryText("PRAGMA journal_mode")
+                .value(),
+            "delete");
+
   const std::string garbage = dir_.path() + "/garbage.sqlite";
   std::ofstream(garbage) << std::string(10'000, 'x');
   EXPECT_EQ(Store::Open(garbage).status().code(), absl::StatusCode::kDataLoss);
+}
+
+// Runs `work` in a process that ends without closing anything, as by kill -9.
+template <typename Work>
+void InDyingProcess(Work work) {
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) _exit(work() ? 0 : 1);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+}
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// A store as coordinators of schema 1 made it: two jobs, the first waiting, the second cancelled.
+std::string SchemaOne() { return ReadFile("server/store/testdata/schema1.sql"); }
+
+TEST_F(StoreTest, AYoungStoreWhoseMarkIsOnlyInItsLogIsOpened) {
+  // Earlier coordinators made the store like this.
+  InDyingProcess([&] {
+    Database* database = Database::Open(path(), Database::kReadWrite).value().release();
+    return database->QueryText("PRAGMA journal_mode = WAL").ok() &&
+           database->Execute(SchemaOne()).ok();
+  });
+  EXPECT_EQ(InspectStore(path()).value(), StoreKind::kYoung);
+  EXPECT_EQ(Open()->Load()->incarnation, 2);
+  EXPECT_EQ(InspectStore(path()).value(), StoreKind::kOurs);
+}
+
+TEST_F(StoreTest, AnOlderStoreIsBroughtUpToDateAndReadAsItWas) {
+  ASSERT_TRUE(Database::Open(path(), Database::kReadWrite).value()->Execute(SchemaOne()).ok());
+  EXPECT_THAT(Store::Peek(path())->checkpoints, SizeIs(1));
+  for (const int64_t incarnation : {2, 3}) {
+    std::unique_ptr<Store> store = Open();
+    const Snapshot snapshot = store->Load().value();
+    EXPECT_EQ(snapshot.incarnation, incarnation);
+    ASSERT_THAT(snapshot.jobs, SizeIs(2));
+    EXPECT_EQ(snapshot.jobs[0].job.name(), "jobs/waiting");
+    EXPECT_EQ(snapshot.jobs[1].job.state(), v1::CANCELLED);
+    EXPECT_THAT(snapshot.requests, SizeIs(2));
+    ASSERT_THAT(snapshot.checkpoints, SizeIs(1));
+    EXPECT_EQ(snapshot.checkpoints[0].checkpoint.step(), 5);
+    const std::string uid = snapshot.jobs[0].job.uid();
+    EXPECT_EQ(store->Checksum(uid, 1).value(), 101);
+    EXPECT_EQ(snapshot.last_events.at(uid), incarnation - 1);
+    // It goes on.
+    ASSERT_TRUE(store
+                    ->Commit({EventRecord{uid, EventAt(incarnation)},
+                              StepRecord{uid, incarnation, 7}, snapshot.jobs[0]})
+                    .ok());
+    EXPECT_THAT(EventReader::Open(path()).value()->Read(uid, 0, 100, 1 << 20).value(),
+                SizeIs(incarnation));
+  }
+}
+
+TEST_F(StoreTest, EveryFlippedBitOfARowIsNoticedAndNamed) {
+  v1::Checkpoint checkpoint;
+  checkpoint.set_step(5);
+  {
+    const std::unique_ptr<Store> store = Open();
+    ASSERT_TRUE(store
+                    ->Commit({JobAt(0), RequestRecord{"request", "digest", kUid},
+                              CheckpointRecord{kUid, checkpoint}})
+                    .ok());
+    ASSERT_TRUE(store->Commit(StepRecords(0)).ok());
+  }
+  // By another program, as SQLite would see a bit that flipped on the disk.
+  const auto change = [&](const std::string& sql) {
+    return Database::Open(path(), Database::kReadWrite).value()->Execute(sql);
+  };
+  const auto read = [&]() -> absl::Status {
+    auto store = Store::Open(path());
+    if (!store.ok()) return store.status();
+    if (const auto loaded = (*store)->Load(); !loaded.ok()) return loaded.status();
+    if (const auto step = (*store)->Checksum(kUid, 0); !step.ok()) return step.status();
+    return EventReader::Open(path()).value()->Read(kUid, 0, 100, 1 << 20).status();
+  };
+  ASSERT_TRUE(read().ok()) << read();
+  const struct {
+    std::string table, column, changed, name;
+  } cases[] = {
+      {"events", "event", "event || x'00'", "event 1 of job 11111111-"},
+      {"events", "event", "x'' || replace(event, 'event', 'evens')", "event 1 of job 11111111-"},
+      {"events", "sequence", "sequence + 8", "event 9 of job"},
+      {"steps", "checksum", "checksum + 1", "step 0 of job 11111111-"},
+      {"steps", "sum", "sum + 1", "step 0 of job 11111111-"},
+      {"jobs", "device_kind", "device_kind + 1", "jobs/job1"},
+      {"jobs", "ended", "1", "jobs/job1"},
+      {"requests", "digest", "'other'", "the request request"},
+      {"checkpoints", "step", "4", "checkpoint 4 of job 11111111-"},
+  };
+  for (const auto& one : cases) {
+    SCOPED_TRACE(absl::StrCat(one.table, ".", one.column, " = ", one.changed));
+    ASSERT_TRUE(change(absl::StrCat("CREATE TABLE kept AS SELECT * FROM ", one.table)).ok());
+    const absl::Status changed = change(absl::StrCat("UPDATE ", one.table, " SET ", one.column,
+                                                     " = CAST(", one.changed, " AS ",
+                                                     one.column == "event"    ? "BLOB"
+                                                     : one.column == "digest" ? "TEXT"
+                                                                              : "INTEGER",
+                                                     ")"));
+    ASSERT_TRUE(changed.ok()) << changed;
+    const absl::Status status = read();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(one.name));
+    ASSERT_TRUE(
+        change(absl::StrCat("PRAGMA foreign_keys = OFF; DELETE FROM ", one.table, "; INSERT INTO ",
+                            one.table, " SELECT * FROM kept; DROP TABLE kept"))
+            .ok());
+    EXPECT_TRUE(read().ok()) << read();
+  }
+}
+
+TEST_F(StoreTest, ALookWritesNothing) {
+  EXPECT_EQ(Store::Peek(path()).status().code(), absl::StatusCode::kNotFound);
+  InDyingProcess([&] {
+    Store* store = Store::Open(path()).value().release();
+    return store->Load().ok() && store->Commit({JobAt(0)}).ok() &&
+           store->Commit(StepRecords(0)).ok();
+  });
+  unlink((path() + "-shm").c_str());
+  const std::string before = ReadFile(path()), log = ReadFile(path() + "-wal");
+  ASSERT_FALSE(log.empty());
+  const absl::StatusOr<Snapshot> seen = Store::Peek(path());
+  ASSERT_TRUE(seen.ok()) << seen.status();
+  ASSERT_THAT(seen->jobs, SizeIs(1));
+  EXPECT_EQ(seen->jobs[0].job.committed_steps(), 1);
+  EXPECT_EQ(ReadFile(path()), before);
+  EXPECT_EQ(ReadFile(path() + "-wal"), log);
+  EXPECT_NE(access((path() + "-shm").c_str(), F_OK), 0);
+  // While it is open, it is not to be looked at, and nobody waits.
+  const std::unique_ptr<Store> store = Open();
+  EXPECT_EQ(Store::Peek(path()).status().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(StoreTest, ALockThatIsHeldForTooLongIsSaidAndNothingWasWritten) {
+  Open();
+  auto other = Database::Open(path(), Database::kReadWrite).value();
+  ASSERT_TRUE(other->Execute("BEGIN IMMEDIATE").ok());
+  auto database = Database::Open(path(), Database::kReadWrite).value();
+  database->WaitForLocks(120);
+  const absl::Status status = database->Execute("BEGIN IMMEDIATE");
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  ASSERT_TRUE(other->Execute("ROLLBACK").ok());
+  EXPECT_TRUE(database->Execute("BEGIN IMMEDIATE").ok());
+}
+
+TEST_F(StoreTest, FilesAreTheirOwnersAlone) {
+  const mode_t old = umask(0);
+  Open();
+  umask(old);
+  // As earlier coordinators left it.
+  ASSERT_EQ(chmod(path().c_str(), 0644), 0);
+  const std::unique_ptr<Store> store = Open();
+  ASSERT_TRUE(store->Commit({JobAt(0)}).ok());
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    struct stat info;
+    ASSERT_EQ(stat((path() + suffix).c_str(), &info), 0) << suffix;
+    EXPECT_EQ(info.st_mode & 0777, 0600) << suffix;
+  }
 }
 
 TEST_F(StoreTest, OneProcessOwnsADirectory) {

@@ -9,7 +9,7 @@ import re
 import sys
 
 THIRD_PARTY = {
-    "absl", "cuda", "gloo", "googletest", "grpc", "nlohmann_json", "openssl", "protobuf", "spng", "sqlite",
+    "absl", "cuda", "googletest", "grpc", "nlohmann_json", "openssl", "protobuf", "spng", "sqlite",
     "turbojpeg", "yaml_cpp", "zlib", "wheels",
 }
 
@@ -26,7 +26,7 @@ ALLOWED = {
     "server": {"server/loop", "server/rpc", "server/store", "server/core", "common", "absl", "grpc"},
     "worker/core": {"algo", "common", "spec", "proto", "absl", "protobuf"},
     "worker/kernels": {"algo", "common", "absl", "wheels:cudart"},
-    "worker/collective": {"algo", "common", "absl", "gloo", "wheels:nccl", "wheels:cudart"},
+    "worker/collective": {"algo", "common", "absl", "openssl", "wheels:nccl", "wheels:cudart"},
     "worker/data": {
         "common", "spec", "absl", "algo", "nlohmann_json", "spng", "turbojpeg", "zlib", "wheels:torch",
     },

@@ -41,10 +41,10 @@ Outcome Evograd(const std::string& arguments) {
   const std::string out = TestPath("stdout-" + run), err = TestPath("stderr-" + run);
   const int status = std::system(
       ("client/cli/evograd " + arguments + " >" + out + " 2>" + err + " </dev/null").c_str());
-  return {ExitCode(status), Read(out), Read(err)};
+  return {ExitCode(status), ReadText(out), ReadText(err)};
 }
 
-std::string Read(const std::string& path) {
+std::string ReadText(const std::string& path) {
   std::ifstream file(path);
   return {std::istreambuf_iterator<char>(file), {}};
 }
@@ -72,11 +72,11 @@ Running::Running(const std::string& name, const std::vector<std::string>& comman
 std::string Running::WaitFor(const std::function<bool(const std::string&)>& wanted) {
   while (true) {
     const bool ended = process_->WaitForEnd(absl::Milliseconds(kPauseMs));
-    const std::string text = Read(output_);
+    const std::string text = ReadText(output_);
     if (wanted(text)) return text;
     if (ended) break;
   }
-  ADD_FAILURE() << process_->Ending() << "\n" << Read(output_);
+  ADD_FAILURE() << process_->Ending() << "\n" << ReadText(output_);
   return "";
 }
 

@@ -34,7 +34,7 @@ std::string WriteFile(const std::string& name, const std::string& text);
 std::string TestPath(const std::string& name);
 
 // The file's text; empty where there is none.
-std::string Read(const std::string& path);
+std::string ReadText(const std::string& path);
 
 // The words that start the command itself.
 std::vector<std::string> EvogradCommand(const std::vector<std::string>& arguments);
@@ -59,7 +59,7 @@ class Running {
   // How it ended after the signal.
   std::string Interrupt(int signal);
 
-  std::string output() const { return Read(output_); }
+  std::string output() const { return ReadText(output_); }
   pid_t pid() const { return process_->pid(); }
 
  private:

@@ -174,8 +174,7 @@ class PuppetTest : public ::testing::Test {
     std::vector<std::string> words = {verb, "puppet", "--coordinator", address_};
     words.insert(words.end(), flags.begin(), flags.end());
     return std::make_unique<Running>(
-        absl::StrCat(verb, "-",
-                     ::testing::UnitTest::GetInstance()->current_test_info()->name()),
+        absl::StrCat(verb, "-", ::testing::UnitTest::GetInstance()->current_test_info()->name()),
         EvogradCommand(words));
   }
   void WaitForWatch() {

@@ -1,5 +1,5 @@
-// Goal: `evograd run` shows what its jobs come to and loses no work: what is stopped goes on, and what
-// is kept, or not, is said. Method: the program as a process, with a real coordinator and real
+// Goal: `evograd run` shows what its jobs come to and loses no work: what is stopped goes on, and
+// what is kept, or not, is said. Method: the program as a process, with a real coordinator and real
 // workers.
 #include <gmock/gmock.h>
 #include <google/protobuf/util/json_util.h>
@@ -44,9 +44,7 @@ std::vector<std::string> RunCommand(const std::vector<std::string>& words) {
   return EvogradCommand(all);
 }
 
-Outcome Run(const std::string& words) {
-  return Evograd("run --workers 1 --device cpu " + words);
-}
+Outcome Run(const std::string& words) { return Evograd("run --workers 1 --device cpu " + words); }
 
 // A folder for temporary ones, for as long as the object lives.
 class TemporaryPlace {
@@ -92,7 +90,7 @@ TEST(RunTest, KeepsLastCheckpoints) {
   EXPECT_EQ(kept.exit_code, 0) << kept.err;
   const std::string file = absl::StrCat(folder, "/kept-20.safetensors");
   EXPECT_THAT(kept.err, HasSubstr(file));
-  EXPECT_THAT(Read(file), HasSubstr("\"parameters.")) << "not a checkpoint";
+  EXPECT_THAT(ReadText(file), HasSubstr("\"parameters.")) << "not a checkpoint";
 
   const Outcome nowhere = Evograd(absl::StrCat(run, job, "/under-a-file"));
   EXPECT_EQ(nowhere.exit_code, 2) << nowhere.err;
@@ -116,8 +114,9 @@ TEST(RunTest, SaysWhatIsNotKept) {
   const TemporaryPlace place("not-kept");
   const Outcome outcome = Run(WriteFile("not-kept-job.yaml", kShort));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_THAT(outcome.err, AllOf(HasSubstr("Checkpoints are not kept: jobs/not-kept-job (step 20, "),
-                                 HasSubstr("--out FOLDER keeps"), HasSubstr("--data-dir FOLDER")));
+  EXPECT_THAT(outcome.err,
+              AllOf(HasSubstr("Checkpoints are not kept: jobs/not-kept-job (step 20, "),
+                    HasSubstr("--out FOLDER keeps"), HasSubstr("--data-dir FOLDER")));
   EXPECT_TRUE(place.empty());
   const std::string data = TestPath("kept-data");
   const Outcome kept = Run(WriteFile("not-kept-job.yaml", kShort) + " --data-dir " + data);
@@ -134,7 +133,8 @@ TEST(RunTest, CtrlCLeavesAJobThatGoesOn) {
   EXPECT_THAT(run.output(), AllOf(HasSubstr("jobs/going-on-job has "),
                                   HasSubstr("its last checkpoint is of step "),
                                   HasSubstr("To go on: the same command again, or evograd resume "
-                                            "--data-dir " + data),
+                                            "--data-dir " +
+                                            data),
                                   Not(HasSubstr("CANCELLED"))));
 
   Running again("going-on-2", RunCommand({file, "--data-dir", data}));
@@ -147,7 +147,7 @@ TEST(RunTest, CtrlCLeavesAJobThatGoesOn) {
   resume.WaitForText("jobs/going-on-job of this folder goes on; it has ");
   resume.WaitForText("checkpoint at step");
   // Cancelling is another thing.
-  const std::string address(absl::StripAsciiWhitespace(Read(data + "/address")));
+  const std::string address(absl::StripAsciiWhitespace(ReadText(data + "/address")));
   EXPECT_EQ(Evograd("cancel going-on-job --coordinator " + address).exit_code, 0);
   EXPECT_EQ(resume.WaitForEnd(), "ended with exit code 8") << resume.output();
   const Outcome cancelled = Run(file + " --data-dir " + data);
@@ -196,8 +196,8 @@ TEST(RunTest, ATemporaryFolderStaysForItsCheckpointAlone) {
   EXPECT_EQ(run.Interrupt(SIGINT), "ended with exit code 130") << run.output();
   const std::string resume = "evograd resume --data-dir " + place.Only();
   EXPECT_THAT(run.output(), HasSubstr("To go on from the last checkpoint: " + resume));
-  Running resumed("stays-3", EvogradCommand({"resume", "--data-dir", place.Only(), "--device",
-                                             "cpu"}));
+  Running resumed("stays-3",
+                  EvogradCommand({"resume", "--data-dir", place.Only(), "--device", "cpu"}));
   resumed.WaitForText("checkpoint at step");
   // An end by force leaves it too.
   EXPECT_EQ(resumed.Interrupt(SIGKILL), "was killed by signal 9 (Killed)");
@@ -206,8 +206,8 @@ TEST(RunTest, ATemporaryFolderStaysForItsCheckpointAlone) {
 
 TEST(RunTest, ATimeoutLeavesAJobThatGoesOn) {
   const std::string data = TestPath("timed");
-  const Outcome late = Run(absl::StrCat("--timeout 5s ", WriteFile("timed-job.yaml", kEndless),
-                                        " --data-dir ", data));
+  const Outcome late = Run(
+      absl::StrCat("--timeout 5s ", WriteFile("timed-job.yaml", kEndless), " --data-dir ", data));
   EXPECT_EQ(late.exit_code, 6) << late.err;
   EXPECT_THAT(late.err, HasSubstr("or evograd resume --data-dir " + data));
 }

@@ -42,7 +42,7 @@ std::vector<pid_t> Children(pid_t parent) {
   std::vector<pid_t> children;
   for (const auto& task :
        std::filesystem::directory_iterator(absl::StrCat("/proc/", parent, "/task"))) {
-    const std::string text = Read(task.path().string() + "/children");
+    const std::string text = ReadText(task.path().string() + "/children");
     for (absl::string_view word : absl::StrSplit(text, ' ', absl::SkipWhitespace())) {
       int child = 0;
       if (absl::SimpleAtoi(word, &child)) children.push_back(child);
@@ -53,7 +53,7 @@ std::vector<pid_t> Children(pid_t parent) {
 
 bool Ignores(pid_t process, int signal) {
   for (absl::string_view line :
-       absl::StrSplit(Read(absl::StrCat("/proc/", process, "/status")), '\n')) {
+       absl::StrSplit(ReadText(absl::StrCat("/proc/", process, "/status")), '\n')) {
     if (!absl::ConsumePrefix(&line, "SigIgn:\t")) continue;
     return (std::stoull(std::string(line), nullptr, 16) >> (signal - 1) & 1) != 0;
   }
@@ -86,8 +86,8 @@ class SignalsTest : public ::testing::Test {
   // A coordinator that stays; its address.
   std::unique_ptr<Running> Up(const std::string& listen, std::string* address,
                               const std::string& ignored = "", bool insecure = false) {
-    std::vector<std::string> words = {"up",   "--workers",  "0",
-                                      "--listen", listen, "--data-dir", TestPath(name_ + "-data")};
+    std::vector<std::string> words = {
+        "up", "--workers", "0", "--listen", listen, "--data-dir", TestPath(name_ + "-data")};
     if (insecure) words.push_back("--insecure");
     std::vector<std::string> command = EvogradCommand(words);
     if (!ignored.empty()) command = Ignoring(ignored, command);
@@ -98,8 +98,8 @@ class SignalsTest : public ::testing::Test {
   }
 
   std::vector<std::string> Run(const std::vector<std::string>& flags = {}) {
-    std::vector<std::string> words = {"run", WriteFile(name_ + ".yaml", kJob), "--workers", "1",
-                                      "--device", "cpu"};
+    std::vector<std::string> words = {
+        "run", WriteFile(name_ + ".yaml", kJob), "--workers", "1", "--device", "cpu"};
     words.insert(words.end(), flags.begin(), flags.end());
     return EvogradCommand(words);
   }
@@ -197,7 +197,8 @@ TEST_F(SignalsTest, NoEndLeavesATemporaryFolder) {
     WaitUntil([&] { return FilesIn(temporary_).empty(); });
 
     Running hypergradient(absl::StrCat(name_, "-hypergradient-", signal), Hypergradient());
-    WaitUntil([&] { return !Children(hypergradient.pid()).empty() && !FilesIn(temporary_).empty(); });
+    WaitUntil(
+        [&] { return !Children(hypergradient.pid()).empty() && !FilesIn(temporary_).empty(); });
     hypergradient.Interrupt(signal);
     WaitUntil([&] { return FilesIn(temporary_).empty(); });
   }
@@ -219,8 +220,8 @@ TEST_F(SignalsTest, AClosedPipeIsAnOrderlyEnd) {
   Running run(name_, {"/bin/sh", "-c",
                       absl::StrCat("(", command, " 2>&1; echo $? >", code, ") | head -n 1")});
   run.WaitForEnd();
-  WaitUntil([&] { return !Read(code).empty(); });
-  EXPECT_EQ(Read(code), "130\n");
+  WaitUntil([&] { return !ReadText(code).empty(); });
+  EXPECT_EQ(ReadText(code), "130\n");
   EXPECT_THAT(FilesIn(temporary_), IsEmpty());
 }
 
@@ -241,9 +242,9 @@ TEST_F(SignalsTest, AnOrderlyRestartOfTheCoordinatorIsWaitedFor) {
             0);
   std::vector<std::unique_ptr<Running>> waiting;
   for (const std::string verb : {"watch", "wait"}) {
-    waiting.push_back(std::make_unique<Running>(
-        absl::StrCat(name_, "-", verb),
-        EvogradCommand({verb, "kept-job", "--coordinator", address})));
+    waiting.push_back(
+        std::make_unique<Running>(absl::StrCat(name_, "-", verb),
+                                  EvogradCommand({verb, "kept-job", "--coordinator", address})));
     waiting.back()->WaitUntilItServes();
   }
   waiting[0]->WaitForText("kept-job: waits: ");

@@ -5,13 +5,16 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "proto/google/rpc/error_details.pb.h"
+#include "proto/google/rpc/status.pb.h"
+#include "spec/error.h"
 #include "worker/agent/backoff.h"
+#include "worker/core/failure.h"
 
 namespace evograd::agent {
 namespace {
 
-constexpr absl::Duration kTroubleInterval = absl::Seconds(10);
+constexpr std::chrono::milliseconds kTroubleInterval(limits::kTroubleIntervalMs);
 
 // A fresh channel per dial: when to try again is decided here and nowhere else.
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
@@ -24,13 +27,27 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 
+// Whether our coordinator said so: its errors carry its name, those of proxies and of other
+// programs that have its port for a while do not.
+bool IsOfCoordinator(const grpc::Status& status) {
+  google::rpc::Status details;
+  if (!details.ParseFromString(status.error_details())) return false;
+  for (const auto& detail : details.details()) {
+    google::rpc::ErrorInfo info;
+    if (detail.type_url() == kErrorInfoTypeUrl && info.ParseFromString(detail.value()) &&
+        info.domain() == kErrorDomain) {
+      return true;
+    }
+  }
+  return false;
+}
+
 // Whether dialling again would be answered the same way.
 bool IsRefusal(const Stream::End& end) {
-  if (end.welcomed) return false;
+  if (end.welcomed || !IsOfCoordinator(end.status)) return false;
   switch (end.status.error_code()) {
     case grpc::StatusCode::FAILED_PRECONDITION:
     case grpc::StatusCode::INVALID_ARGUMENT:
-    case grpc::StatusCode::UNIMPLEMENTED:
     case grpc::StatusCode::PERMISSION_DENIED:
     case grpc::StatusCode::UNAUTHENTICATED:
       return true;
@@ -39,13 +56,23 @@ bool IsRefusal(const Stream::End& end) {
   }
 }
 
+// Names of hosts and devices come from the system and may be any bytes; a protobuf string may not,
+// and the coordinator could not read it.
+v1::Hello Clean(v1::Hello hello) {
+  hello.set_host(CleanText(hello.host()));
+  hello.set_device_name(CleanText(hello.device_name()));
+  hello.set_numerics(CleanText(hello.numerics()));
+  hello.set_network(CleanText(hello.network()));
+  return hello;
+}
+
 }  // namespace
 
 Agent::Agent(AgentOptions options)
     : options_(std::move(options)),
       outbox_(limits::kMaxOutgoingMessages),
       runner_(RunnerOptions(), &rendezvous_),
-      machine_(options_.hello),
+      machine_(Clean(options_.hello)),
       uploader_(UploaderOptions()),
       engine_thread_([this] { EngineLoop(); }) {}
 
@@ -60,13 +87,15 @@ EngineRunner::Options Agent::RunnerOptions() {
   options.make_engine = options_.make_engine;
   options.make_communicator = options_.make_communicator;
   options.engine.device = options_.device;
-  options.interface_address = options_.interface_address;
+  options.address = options_.address;
   options.cuda_device = options_.cuda_device;
   options.put = [this](int64_t generation, const std::string& key, const std::string& value) {
     Dispatch(RendezvousPut{generation, key, value});
   };
   options.download = [this](const std::string& name) {
-    return download_.Download(stub().get(), name);
+    return download_.DownloadPatiently([this] { return stub(); }, name,
+                                       absl::Milliseconds(limits::kRestorePatienceMs),
+                                       [this](const std::string& text) { SayLine(text); });
   };
   return options;
 }
@@ -149,7 +178,7 @@ absl::Status Agent::Run() {
     }
     if (end->welcomed) {
       backoff.Reset();
-      trouble_said_ = absl::InfinitePast();
+      trouble_said_.reset();
     }
     SayTrouble(end->status);
     if (!WaitToDialAgain(backoff.Next(std::uniform_real_distribution<>()(random)))) {
@@ -160,11 +189,12 @@ absl::Status Agent::Run() {
 
 std::optional<Stream::End> Agent::Dial() {
   const Stub stub(v1::WorkerService::NewStub(MakeChannel(options_.coordinator)));
+  const Stub transfers(v1::WorkerService::NewStub(MakeChannel(options_.coordinator)));
   Stream stream(stub.get(), &outbox_);
   {
     absl::MutexLock lock(&stream_mutex_);
-    if (stopped_) return std::nullopt;
-    stub_ = stub;
+    if (stopped_.IsSet()) return std::nullopt;
+    stub_ = transfers;
     stream_ = &stream;
   }
   Stream::Events events;
@@ -174,18 +204,15 @@ std::optional<Stream::End> Agent::Dial() {
   const Stream::End end = stream.Run(events);
   absl::MutexLock lock(&stream_mutex_);
   stream_ = nullptr;
-  if (stopped_) return std::nullopt;
+  if (stopped_.IsSet()) return std::nullopt;
   return end;
 }
 
-bool Agent::WaitToDialAgain(absl::Duration delay) {
-  absl::MutexLock lock(&stream_mutex_);
-  return !stream_mutex_.AwaitWithTimeout(absl::Condition(&stopped_), delay);
-}
+bool Agent::WaitToDialAgain(absl::Duration delay) { return !stopped_.WaitFor(delay); }
 
 void Agent::SayTrouble(const grpc::Status& status) {
-  const absl::Time now = absl::Now();
-  if (now - trouble_said_ < kTroubleInterval) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (trouble_said_ && now - *trouble_said_ < kTroubleInterval) return;
   trouble_said_ = now;
   SayLine(absl::StrCat("no connection to the coordinator at ", options_.coordinator, " (",
                        status.error_message(), "); trying again until there is one"));
@@ -204,7 +231,7 @@ Agent::Stub Agent::stub() {
 void Agent::Stop() {
   {
     absl::MutexLock lock(&stream_mutex_);
-    stopped_ = true;
+    stopped_.Set();
     if (stream_ != nullptr) stream_->Cancel();
   }
   {

@@ -11,6 +11,7 @@
 #ifndef EVOGRAD_WORKER_AGENT_AGENT_H_
 #define EVOGRAD_WORKER_AGENT_AGENT_H_
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -27,6 +28,7 @@
 #include "worker/agent/engine_runner.h"
 #include "worker/agent/outbox.h"
 #include "worker/agent/rendezvous_table.h"
+#include "worker/agent/steady_flag.h"
 #include "worker/agent/stream.h"
 #include "worker/agent/uploader.h"
 #include "worker/core/agent_machine.h"
@@ -43,7 +45,8 @@ struct AgentOptions {
   // "cpu" or "cuda:N".
   std::string device = "cpu";
   int cuda_device = 0;
-  std::string interface_address;
+  // As in EngineRunner::Options.
+  std::function<absl::StatusOr<std::string>(bool several_hosts)> address;
   absl::Duration reconnect_min = absl::Milliseconds(limits::kReconnectMinMs);
   absl::Duration reconnect_max = absl::Milliseconds(limits::kReconnectMaxMs);
   std::function<void(const std::string&)> say;
@@ -55,9 +58,9 @@ class Agent {
   // Run has returned.
   ~Agent();
 
-  // FAILED_PRECONDITION: another protocol version. INVALID_ARGUMENT, UNIMPLEMENTED,
-  // PERMISSION_DENIED, UNAUTHENTICATED: the coordinator does not take this worker, or is none.
-  // Everything else is tried again for ever.
+  // FAILED_PRECONDITION: another protocol version. INVALID_ARGUMENT, PERMISSION_DENIED,
+  // UNAUTHENTICATED: the coordinator does not take this worker. Everything else is tried again for
+  // ever, what another program on the coordinator's port says included.
   absl::Status Run();
 
   // Run returns soon: as soon as the engine has looked at its cancel flag.
@@ -86,6 +89,7 @@ class Agent {
   bool WaitToDialAgain(absl::Duration delay);
   void SayTrouble(const grpc::Status& status);
   void SayLine(const std::string& text);
+  // Of the connection for checkpoints.
   Stub stub();
 
   const AgentOptions options_;
@@ -93,13 +97,15 @@ class Agent {
   RendezvousTable rendezvous_;
   EngineRunner runner_;
   CheckpointTransfer download_;
-  absl::Time trouble_said_ = absl::InfinitePast();
+  // When the loss of the connection was last told, if it was since there was one.
+  std::optional<std::chrono::steady_clock::time_point> trouble_said_;
+  SteadyFlag stopped_;
 
-  // Of the present connection.
+  // Of the present connection; checkpoints have a connection of their own, so that no heartbeat
+  // waits behind their bytes.
   absl::Mutex stream_mutex_;
   Stub stub_ ABSL_GUARDED_BY(stream_mutex_);
   Stream* stream_ ABSL_GUARDED_BY(stream_mutex_) = nullptr;
-  bool stopped_ ABSL_GUARDED_BY(stream_mutex_) = false;
 
   absl::Mutex say_mutex_;
 

@@ -10,12 +10,29 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "proto/google/rpc/error_details.pb.h"
+#include "proto/google/rpc/status.pb.h"
+#include "spec/error.h"
 #include "worker/agent/testing/fake_coordinator.h"
 #include "worker/agent/testing/test_worker.h"
 #include "worker/core/testing/coordinator_messages.h"
 
 namespace evograd::agent {
 namespace {
+
+// An error as our coordinator sends it.
+grpc::Status Ours(grpc::StatusCode code, const std::string& message) {
+  google::rpc::ErrorInfo info;
+  info.set_domain(kErrorDomain);
+  info.set_reason("REASON");
+  google::rpc::Status details;
+  details.set_code(code);
+  details.set_message(message);
+  auto* detail = details.add_details();
+  detail->set_type_url(kErrorInfoTypeUrl);
+  detail->set_value(info.SerializeAsString());
+  return {code, message, details.SerializeAsString()};
+}
 
 class AgentTest : public testing::Test {
  protected:
@@ -318,13 +335,66 @@ TEST_F(AgentTest, AnUploadIsTriedAgainUntilItIsStored) {
 }
 
 TEST_F(AgentTest, AnotherProtocolVersionEndsTheAgent) {
-  coordinator_.Refuse({grpc::StatusCode::FAILED_PRECONDITION, "the worker speaks version 1"});
+  coordinator_.Refuse(Ours(grpc::StatusCode::FAILED_PRECONDITION, "the worker speaks version 1"));
   TestWorker worker("w1", coordinator_.address(), &groups_);
   EXPECT_EQ(worker.Wait(), absl::FailedPreconditionError("the worker speaks version 1"));
 }
 
+TEST_F(AgentTest, WhatAnotherProgramOnThePortSaysEndsNoAgent) {
+  for (const grpc::StatusCode code :
+       {grpc::StatusCode::FAILED_PRECONDITION, grpc::StatusCode::INVALID_ARGUMENT,
+        grpc::StatusCode::UNIMPLEMENTED, grpc::StatusCode::PERMISSION_DENIED,
+        grpc::StatusCode::UNAUTHENTICATED}) {
+    coordinator_.Refuse({code, "Method not found!"});
+    TestWorker worker("w1", coordinator_.address(), &groups_);
+    EXPECT_TRUE(worker.WaitForLine("Method not found!")) << code;
+    coordinator_.Refuse(grpc::Status::OK);
+    EXPECT_EQ(coordinator_.WaitForHello("w1").worker_id(), "w1") << code;
+    EXPECT_TRUE(worker.Stop().ok()) << code;
+  }
+}
+
+TEST_F(AgentTest, AHostsNameMayBeAnyBytes) {
+  TestWorker worker("w1", coordinator_.address(), &groups_, "caf\xE9");
+  EXPECT_EQ(coordinator_.WaitForHello("w1").host(), "caf?");
+}
+
+TEST_F(AgentTest, ARestoreWaitsForABusyCoordinator) {
+  TestWorker& worker = AddWorker("w1");
+  worker.puppet().LetEverything();
+  StartOptions options;
+  options.interval = 2;
+  Start("w1", 1, options);
+  ExpectResults("w1", 1, 0, 1);
+  Ack("w1", 1, 1);
+  ExpectResults("w1", 1, 1, 1);
+  Ack("w1", 1, 2);
+  ExpectResults("w1", 1, 2, 1);
+  while (coordinator_.Stored("jobs/a/checkpoints/2").empty()) {
+    coordinator_.WaitForHeartbeats("w1", 1);
+  }
+  Release("w1");
+  options.checkpoint = "jobs/a/checkpoints/2";
+  options.committed = 3;
+  coordinator_.RefuseDownloads({grpc::StatusCode::RESOURCE_EXHAUSTED, "busy"}, 3);
+  Start("w1", 2, options);
+  ExpectResults("w1", 2, 2, 1);
+  EXPECT_TRUE(worker.WaitForLine("could not be fetched yet, trying again: busy"));
+  // The next step may be over, too.
+  coordinator_.Say("w1", ReleaseMessage());
+  v1::WorkerMessage message = coordinator_.Hear("w1");
+  while (message.has_results()) message = coordinator_.Hear("w1");
+  EXPECT_TRUE(message.has_released()) << message.DebugString();
+  // The end of the generation ends the wait.
+  coordinator_.RefuseDownloads({grpc::StatusCode::UNAVAILABLE, "away"}, 1'000'000);
+  Start("w1", 3, options);
+  EXPECT_TRUE(worker.WaitForLine("trying again: away"));
+  End("w1", 3);
+  EXPECT_TRUE(coordinator_.Hear("w1").has_generation_left());
+}
+
 TEST_F(AgentTest, ARefusalThatMayPassDoesNot) {
-  coordinator_.Refuse({grpc::StatusCode::ALREADY_EXISTS, "w1 is connected"});
+  coordinator_.Refuse(Ours(grpc::StatusCode::ALREADY_EXISTS, "w1 is connected"));
   TestWorker worker("w1", coordinator_.address(), &groups_);
   EXPECT_TRUE(worker.WaitForLine("w1 is connected"));
   coordinator_.Refuse(grpc::Status::OK);

@@ -1,22 +1,36 @@
 #include "worker/agent/checkpoint_transfer.h"
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "common/limits.h"
 #include "common/service_limits.h"
 #include "common/sha256.h"
 #include "grpcpp/grpcpp.h"
+#include "worker/agent/backoff.h"
 
 namespace evograd::agent {
 namespace {
 
 absl::Status ToStatus(const grpc::Status& status) {
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+}
+
+// Whether the coordinator may answer otherwise a little later.
+bool MayPass(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kCancelled:
+      return true;
+    default:
+      return false;
+  }
 }
 
 std::string Sha256Of(const std::string& bytes) {
@@ -35,7 +49,7 @@ class CheckpointTransfer::Call {
         absl::ToChronoTime(absl::Now() + absl::Milliseconds(limits::kTransferTimeoutMs)));
     absl::MutexLock lock(&transfer_.mutex_);
     transfer_.running_ = &context_;
-    if (transfer_.stopped_) context_.TryCancel();
+    if (transfer_.stopped_.IsSet()) context_.TryCancel();
   }
   ~Call() {
     absl::MutexLock lock(&transfer_.mutex_);
@@ -60,7 +74,7 @@ absl::Status CheckpointTransfer::Upload(v1::WorkerService::StubInterface* stub,
   size_t offset = 0;
   do {
     const size_t size =
-        std::min(bytes.size() - offset, static_cast<size_t>(limits::kCheckpointChunkBytes));
+        std::min(bytes.size() - offset, static_cast<size_t>(limits::kTransferChunkBytes));
     request.set_chunk(bytes.data() + offset, size);
     // A refusal comes with Finish.
     if (!writer->Write(request)) break;
@@ -99,15 +113,30 @@ absl::StatusOr<std::string> CheckpointTransfer::Download(v1::WorkerService::Stub
   return bytes;
 }
 
+absl::StatusOr<std::string> CheckpointTransfer::DownloadPatiently(
+    const std::function<std::shared_ptr<v1::WorkerService::StubInterface>()>& stub,
+    const std::string& name, absl::Duration patience,
+    const std::function<void(const std::string&)>& say) {
+  Backoff backoff(absl::Milliseconds(limits::kReconnectMinMs),
+                  absl::Milliseconds(limits::kReconnectMaxMs));
+  const auto until = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(patience);
+  while (true) {
+    const auto now_stub = stub();
+    absl::StatusOr<std::string> bytes = Download(now_stub.get(), name);
+    if (bytes.ok() || stopped_.IsSet() || !MayPass(bytes.status())) return bytes;
+    if (std::chrono::steady_clock::now() >= until) return bytes;
+    say(absl::StrCat(
+        name, " could not be fetched yet, trying again: ", std::string(bytes.status().message())));
+    if (stopped_.WaitFor(backoff.Next(0.5))) return absl::CancelledError("stopped");
+  }
+}
+
 void CheckpointTransfer::Stop() {
   absl::MutexLock lock(&mutex_);
-  stopped_ = true;
+  stopped_.Set();
   if (running_ != nullptr) running_->TryCancel();
 }
 
-void CheckpointTransfer::Restart() {
-  absl::MutexLock lock(&mutex_);
-  stopped_ = false;
-}
+void CheckpointTransfer::Restart() { stopped_.Reset(); }
 
 }  // namespace evograd::agent

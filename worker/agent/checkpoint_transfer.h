@@ -4,13 +4,17 @@
 #ifndef EVOGRAD_WORKER_AGENT_CHECKPOINT_TRANSFER_H_
 #define EVOGRAD_WORKER_AGENT_CHECKPOINT_TRANSFER_H_
 
+#include <functional>
+#include <memory>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "proto/evograd/v1/worker_service.grpc.pb.h"
+#include "worker/agent/steady_flag.h"
 
 namespace evograd::agent {
 
@@ -26,6 +30,14 @@ class CheckpointTransfer {
   absl::StatusOr<std::string> Download(v1::WorkerService::StubInterface* stub,
                                        const std::string& name);
 
+  // The same again and again, each time of `stub()`, while the coordinator is busy, away, or cuts
+  // the transfer short; gives up when so much time has passed. `say` gets a line before each new
+  // try.
+  absl::StatusOr<std::string> DownloadPatiently(
+      const std::function<std::shared_ptr<v1::WorkerService::StubInterface>()>& stub,
+      const std::string& name, absl::Duration patience,
+      const std::function<void(const std::string&)>& say);
+
   // The transfer that runs, and all to come before Restart, end with CANCELLED.
   void Stop();
   void Restart();
@@ -33,8 +45,8 @@ class CheckpointTransfer {
  private:
   class Call;
 
+  SteadyFlag stopped_;
   absl::Mutex mutex_;
-  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   grpc::ClientContext* running_ ABSL_GUARDED_BY(mutex_) = nullptr;
 };
 

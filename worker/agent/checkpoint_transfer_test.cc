@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "common/limits.h"
+#include "common/service_limits.h"
 #include "worker/agent/testing/fake_coordinator.h"
 
 namespace evograd::agent {
@@ -29,7 +29,7 @@ class CheckpointTransferTest : public testing::Test {
 };
 
 TEST_F(CheckpointTransferTest, BytesComeBackWhateverTheirNumber) {
-  constexpr int kChunk = limits::kCheckpointChunkBytes;
+  constexpr int kChunk = limits::kTransferChunkBytes;
   for (const int size : {1, kChunk - 1, kChunk, kChunk + 1, 3 * kChunk + 5}) {
     std::string bytes(size, 'x');
     for (int i = 0; i < size; i += 997) bytes[i] = static_cast<char>(i);
@@ -56,6 +56,26 @@ TEST_F(CheckpointTransferTest, TheCoordinatorsAnswerIsPassedOn) {
   coordinator_.RefuseUploads({grpc::StatusCode::ABORTED, "generation 1 is over"});
   const absl::Status status = transfer_.Upload(stub_.get(), Header(), "bytes");
   EXPECT_EQ(status, absl::AbortedError("generation 1 is over"));
+}
+
+TEST_F(CheckpointTransferTest, PatienceEnds) {
+  coordinator_.RefuseDownloads({grpc::StatusCode::RESOURCE_EXHAUSTED, "busy"}, 1'000'000);
+  coordinator_.Store("name", "bytes");
+  std::shared_ptr<v1::WorkerService::StubInterface> stub = std::move(stub_);
+  int tries = 0;
+  const auto download = [&](absl::Duration patience) {
+    return transfer_.DownloadPatiently([&] { return stub; }, "name", patience,
+                                       [&](const std::string&) { ++tries; });
+  };
+  EXPECT_TRUE(absl::IsResourceExhausted(download(absl::Milliseconds(200)).status()));
+  EXPECT_GE(tries, 1);
+  coordinator_.RefuseDownloads({grpc::StatusCode::UNAVAILABLE, "away"}, 2);
+  EXPECT_EQ(download(absl::Hours(1)).value(), "bytes");
+  // No patience with what does not pass.
+  tries = 0;
+  coordinator_.RefuseDownloads({grpc::StatusCode::NOT_FOUND, "none"}, 1);
+  EXPECT_TRUE(absl::IsNotFound(download(absl::Hours(1)).status()));
+  EXPECT_EQ(tries, 0);
 }
 
 TEST_F(CheckpointTransferTest, NothingIsTransferredBetweenStopAndRestart) {

@@ -85,7 +85,9 @@ absl::Status EngineRunner::Connect(const v1::StartGeneration& start) {
   options.size = start.size();
   options.timeout = absl::Seconds(start.spec().collective_timeout_seconds());
   options.rendezvous_timeout = absl::Milliseconds(limits::kRendezvousTimeoutMs);
-  options.interface_address = options_.interface_address;
+  if (options_.address != nullptr && start.size() > 1) {
+    EVOGRAD_ASSIGN_OR_RETURN(options.interface_address, options_.address(start.several_hosts()));
+  }
   options.cuda_device = options_.cuda_device;
   const int64_t generation = start.generation();
   StreamRendezvous rendezvous(table_, generation,

@@ -24,7 +24,8 @@ class EngineRunner {
     EngineFactory make_engine;
     CommunicatorFactory make_communicator;
     EngineOptions engine;
-    std::string interface_address;
+    // The address at which a group's ranks dial this one, where the communicator needs one.
+    std::function<absl::StatusOr<std::string>(bool several_hosts)> address;
     int cuda_device = 0;
     // Tells the other ranks of a generation.
     std::function<void(int64_t generation, const std::string& key, const std::string& value)> put;

@@ -7,7 +7,8 @@ namespace evograd::agent {
 void Outbox::Open() {
   absl::MutexLock lock(&mutex_);
   messages_.clear();
-  heartbeat_due_ = false;
+  cutter_.Clear();
+  heartbeat_.reset();
   overflowed_ = false;
   open_ = true;
   changed_.SignalAll();
@@ -16,6 +17,7 @@ void Outbox::Open() {
 void Outbox::Close() {
   absl::MutexLock lock(&mutex_);
   messages_.clear();
+  cutter_.Clear();
   open_ = false;
   changed_.SignalAll();
 }
@@ -27,28 +29,36 @@ void Outbox::Push(v1::WorkerMessage message) {
     overflowed_ = true;
     open_ = false;
     messages_.clear();
+    cutter_.Clear();
   } else {
     messages_.push_back(std::move(message));
   }
   changed_.SignalAll();
 }
 
-void Outbox::PushHeartbeat() {
+void Outbox::PushHeartbeat(v1::Heartbeat heartbeat) {
   absl::MutexLock lock(&mutex_);
-  heartbeat_due_ = true;
+  heartbeat_ = std::move(heartbeat);
   changed_.SignalAll();
 }
 
 bool Outbox::Take(v1::WorkerMessage* message) {
   absl::MutexLock lock(&mutex_);
-  while (open_ && messages_.empty() && !heartbeat_due_) changed_.Wait(&mutex_);
+  while (open_ && messages_.empty() && !cutter_.HasMore() && !heartbeat_.has_value()) {
+    changed_.Wait(&mutex_);
+  }
   if (!open_) return false;
-  if (std::exchange(heartbeat_due_, false)) {
-    message->mutable_heartbeat();
+  if (heartbeat_.has_value()) {
+    *message->mutable_heartbeat() = *std::exchange(heartbeat_, absl::nullopt);
     return true;
   }
-  *message = std::move(messages_.front());
-  messages_.pop_front();
+  if (!cutter_.HasMore()) {
+    *message = std::move(messages_.front());
+    messages_.pop_front();
+    if (!cutter_.IsLong(*message)) return true;
+    cutter_.Begin(*message);
+  }
+  *message = cutter_.Next();
   return true;
 }
 

@@ -1,4 +1,5 @@
-// Goal: messages leave in order, heartbeats are never held up, a full box closes. Method: calls in
+// Goal: messages leave in order, heartbeats are never held up, not by a long message either, a full
+// box closes. Method: calls in
 // one thread; a second one where something has to wait.
 #include "worker/agent/outbox.h"
 
@@ -31,6 +32,41 @@ TEST(OutboxTest, MessagesLeaveInOrderAndHeartbeatsFirst) {
   EXPECT_EQ(TakeJob(&outbox), "heartbeat");
   EXPECT_EQ(TakeJob(&outbox), "a");
   EXPECT_EQ(TakeJob(&outbox), "b");
+}
+
+TEST(OutboxTest, HeartbeatsGoBetweenThePartsOfALongMessage) {
+  Outbox outbox(4, 100);
+  outbox.Open();
+  const v1::WorkerMessage whole = Message(std::string(350, 'x'));
+  outbox.Push(whole);
+  outbox.Push(Message("next"));
+  std::string joined;
+  for (bool last = false; !last;) {
+    v1::WorkerMessage message;
+    ASSERT_TRUE(outbox.Take(&message));
+    ASSERT_TRUE(message.has_part());
+    joined += message.part().piece();
+    last = message.part().last();
+    v1::Heartbeat heartbeat;
+    heartbeat.set_doing("step 12");
+    outbox.PushHeartbeat(heartbeat);
+    ASSERT_TRUE(outbox.Take(&message));
+    EXPECT_EQ(message.heartbeat().doing(), "step 12");
+  }
+  EXPECT_EQ(joined, whole.SerializeAsString());
+  EXPECT_EQ(TakeJob(&outbox), "next");
+}
+
+TEST(OutboxTest, ANewStreamBeginsWithNoRestOfTheOld) {
+  Outbox outbox(4, 100);
+  outbox.Open();
+  outbox.Push(Message(std::string(350, 'x')));
+  v1::WorkerMessage message;
+  ASSERT_TRUE(outbox.Take(&message));
+  outbox.Close();
+  outbox.Open();
+  outbox.Push(Message("a"));
+  EXPECT_EQ(TakeJob(&outbox), "a");
 }
 
 TEST(OutboxTest, AFullBoxCloses) {

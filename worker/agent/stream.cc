@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <thread>
+#include <utility>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/service_limits.h"
+#include "worker/agent/steady_flag.h"
 
 namespace evograd::agent {
 namespace {
@@ -14,28 +14,24 @@ namespace {
 // Puts a heartbeat into the outbox at every interval, from construction to destruction.
 class Heart {
  public:
-  Heart(Outbox* outbox, absl::Duration interval)
-      : outbox_(outbox), interval_(interval), thread_([this] { Beat(); }) {}
+  Heart(Outbox* outbox, std::function<v1::Heartbeat()> say, absl::Duration interval)
+      : outbox_(outbox), say_(std::move(say)), interval_(interval), thread_([this] { Beat(); }) {}
   ~Heart() {
-    {
-      absl::MutexLock lock(&mutex_);
-      stopped_ = true;
-    }
+    stopped_.Set();
     thread_.join();
   }
 
  private:
   void Beat() {
-    absl::MutexLock lock(&mutex_);
-    while (!mutex_.AwaitWithTimeout(absl::Condition(&stopped_), interval_)) {
-      outbox_->PushHeartbeat();
+    while (!stopped_.WaitFor(interval_)) {
+      outbox_->PushHeartbeat(say_ ? say_() : v1::Heartbeat());
     }
   }
 
   Outbox* const outbox_;
+  const std::function<v1::Heartbeat()> say_;
   const absl::Duration interval_;
-  absl::Mutex mutex_;
-  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  SteadyFlag stopped_;
   std::thread thread_;
 };
 
@@ -62,7 +58,8 @@ Stream::End Stream::Run(const Events& events) {
   while (wire->Read(&message)) {
     if (message.has_welcome() && heart == nullptr) {
       end.welcomed = true;
-      heart = std::make_unique<Heart>(outbox_, HeartbeatInterval(message.welcome()));
+      heart =
+          std::make_unique<Heart>(outbox_, events.heartbeat, HeartbeatInterval(message.welcome()));
     }
     events.message(message);
   }

@@ -22,6 +22,8 @@ class Stream {
     std::function<void(const v1::CoordinatorMessage&)> message;
     // Nothing more comes; the outbox is closed.
     std::function<void()> down;
+    // What the next heartbeat says; may be null. By the thread of heartbeats.
+    std::function<v1::Heartbeat()> heartbeat;
   };
   struct End {
     // Why it ended; never OK.

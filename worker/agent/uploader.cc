@@ -3,9 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "common/service_limits.h"
 #include "worker/agent/backoff.h"
 
 namespace evograd::agent {
@@ -42,13 +40,13 @@ void Uploader::Start(v1::UploadCheckpointRequest header, std::shared_ptr<const s
   absl::MutexLock lock(&mutex_);
   header_ = std::move(header);
   bytes_ = std::move(bytes);
-  stopped_ = false;
+  stopped_.Reset();
   transfer_.Restart();
 }
 
 void Uploader::Stop() {
   absl::MutexLock lock(&mutex_);
-  stopped_ = true;
+  stopped_.Set();
   transfer_.Stop();
 }
 
@@ -72,8 +70,8 @@ void Uploader::Loop() {
 }
 
 absl::Status Uploader::UploadUntilStored() {
-  Backoff backoff(absl::Milliseconds(limits::kReconnectMinMs),
-                  absl::Milliseconds(limits::kReconnectMaxMs));
+  Backoff backoff(options_.retry_min, options_.retry_max);
+  trouble_told_.clear();
   mutex_.Lock();
   const v1::UploadCheckpointRequest header = header_;
   const std::shared_ptr<const std::string> bytes = bytes_;
@@ -81,17 +79,28 @@ absl::Status Uploader::UploadUntilStored() {
   while (true) {
     const Stub stub = options_.stub();
     const absl::Status status = transfer_.Upload(stub.get(), header, *bytes);
-    absl::MutexLock lock(&mutex_);
     if (status.ok()) return status;
-    if (stopped_) return absl::CancelledError("the upload was stopped");
+    if (stopped_.IsSet()) return absl::CancelledError("the upload was stopped");
     if (!IsWorthRepeating(status)) return status;
-    options_.say(absl::StrCat(header.job(), ": the checkpoint of step ", header.step(),
-                              " is not stored yet, trying again: ", std::string(status.message())));
-    const absl::Time again = absl::Now() + backoff.Next(0.5);
-    if (mutex_.AwaitWithDeadline(absl::Condition(&stopped_), again)) {
-      return absl::CancelledError("the upload was stopped");
-    }
+    const std::string text =
+        absl::StrCat("the checkpoint of step ", header.step(),
+                     " is not stored yet, trying again: ", std::string(status.message()));
+    options_.say(absl::StrCat(header.job(), ": ", text));
+    SayTrouble(text);
+    if (stopped_.WaitFor(backoff.Next(0.5))) return absl::CancelledError("the upload was stopped");
   }
+}
+
+void Uploader::SayTrouble(const std::string& text) {
+  const auto now = std::chrono::steady_clock::now();
+  const bool first = trouble_told_.empty();
+  if (!first && (text == trouble_told_ ||
+                 now - trouble_told_at_ < absl::ToChronoNanoseconds(options_.trouble_interval))) {
+    return;
+  }
+  trouble_told_ = text;
+  trouble_told_at_ = now;
+  if (options_.trouble) options_.trouble(text);
 }
 
 }  // namespace evograd::agent

@@ -5,6 +5,7 @@
 #ifndef EVOGRAD_WORKER_AGENT_UPLOADER_H_
 #define EVOGRAD_WORKER_AGENT_UPLOADER_H_
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,7 +14,10 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "common/service_limits.h"
 #include "worker/agent/checkpoint_transfer.h"
+#include "worker/agent/steady_flag.h"
 
 namespace evograd::agent {
 
@@ -28,6 +32,14 @@ class Uploader {
     std::function<void(absl::Status)> done;
     // One line for a person.
     std::function<void(const std::string&)> say;
+    // Why the checkpoint is not stored yet, for the job's user; may be null. By the uploader's
+    // thread: at the first failure of an upload, and when that has changed, then at most every
+    // `trouble_interval`.
+    std::function<void(const std::string&)> trouble;
+    absl::Duration trouble_interval = absl::Milliseconds(limits::kTroubleIntervalMs);
+    // Between two tries.
+    absl::Duration retry_min = absl::Milliseconds(limits::kReconnectMinMs);
+    absl::Duration retry_max = absl::Milliseconds(limits::kReconnectMaxMs);
   };
 
   explicit Uploader(Options options);
@@ -41,11 +53,16 @@ class Uploader {
  private:
   void Loop();
   absl::Status UploadUntilStored();
+  void SayTrouble(const std::string& text);
 
   const Options options_;
   CheckpointTransfer transfer_;
+  SteadyFlag stopped_;
+  // The uploader thread's own: what was last told of the present upload, and when.
+  std::string trouble_told_;
+  std::chrono::steady_clock::time_point trouble_told_at_;
+
   absl::Mutex mutex_;
-  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   bool exit_ ABSL_GUARDED_BY(mutex_) = false;
   v1::UploadCheckpointRequest header_ ABSL_GUARDED_BY(mutex_);
   // Null while nothing is to be uploaded.

@@ -1,17 +1,18 @@
 // A group of ranks that exchange bytes: the data plane of one generation.
 //
 // Three implementations behave alike and share one conformance suite: in-process (threads of one
-// process), Gloo (CPU, TCP) and NCCL (CUDA). A communicator belongs to one generation and is thrown
+// process), TCP (CPU) and NCCL (CUDA). A communicator belongs to one generation and is thrown
 // away with it.
 //
 // Threads: collectives are called by one thread at a time, in the same order on every rank; Abort()
-// by any thread at any moment. Memory: host memory for in-process and Gloo, device memory for NCCL
+// by any thread at any moment. Memory: host memory for in-process and TCP, device memory for NCCL
 // (see `memory()`).
 //
 // Errors of every collective: UNAVAILABLE when a peer is gone, DEADLINE_EXCEEDED when it did not
 // end within `Options::timeout`, ABORTED after Abort(). After any error the communicator is broken:
 // every further call fails at once with the same error. No call blocks longer than the timeout + 5
-// s.
+// s. The first two carry the ranks that this one waited for or lost, where that is known
+// (suspects.h).
 #ifndef EVOGRAD_WORKER_COLLECTIVE_COMMUNICATOR_H_
 #define EVOGRAD_WORKER_COLLECTIVE_COMMUNICATOR_H_
 
@@ -71,8 +72,7 @@ struct CommunicatorOptions {
   absl::Duration timeout = absl::Seconds(60);
   // Of finding each other.
   absl::Duration rendezvous_timeout = absl::Minutes(5);
-  // Gloo: the address that peers dial; empty: the one of this host's name, 127.0.0.1 when that has
-  // none.
+  // TCP: the address of this host that peers dial; empty: 127.0.0.1.
   std::string interface_address;
   // NCCL: the CUDA device.
   int cuda_device = 0;

@@ -3,9 +3,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "worker/collective/gloo_communicator.h"
 #include "worker/collective/in_process_communicator.h"
 #include "worker/collective/nccl_communicator.h"
+#include "worker/collective/tcp_communicator.h"
 
 namespace evograd {
 
@@ -17,7 +17,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> CreateCommunicator(Communicator::M
         absl::StrCat("rank ", options.rank, " of a group of ", options.size, " does not exist"));
   }
   if (memory == Communicator::Memory::kCuda) return CreateNcclCommunicator(options, rendezvous);
-  if (options.size > 1) return CreateGlooCommunicator(options, rendezvous);
+  if (options.size > 1) return CreateTcpCommunicator(options, rendezvous);
   return std::move(InProcessCommunicator::CreateGroup(1, options.timeout)[0]);
 }
 

@@ -9,9 +9,9 @@
 
 namespace evograd {
 
-// Collective over the ranks of `options`: NCCL for CUDA memory, Gloo for host memory; a single rank
+// Collective over the ranks of `options`: NCCL for CUDA memory, TCP for host memory; a single rank
 // needs neither network nor rendezvous. INVALID_ARGUMENT when `options` has no such rank; else the
-// errors of gloo_communicator.h and nccl_communicator.h.
+// errors of tcp_communicator.h and nccl_communicator.h.
 absl::StatusOr<std::unique_ptr<Communicator>> CreateCommunicator(Communicator::Memory memory,
                                                                  const CommunicatorOptions& options,
                                                                  Rendezvous& rendezvous);

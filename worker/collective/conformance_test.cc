@@ -17,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "worker/collective/suspects.h"
 #include "worker/collective/testing/implementations.h"
 #include "worker/collective/testing/run_ranks.h"
 #include "worker/collective/testing/test_memory.h"
@@ -228,6 +229,15 @@ class Failures : public Conformance {
     return statuses;
   }
 
+  // The last rank, which did not come or left; NCCL does not tell.
+  void ExpectToSuspectTheLast(const std::vector<absl::Status>& statuses) {
+    if (nccl()) return;
+    const int last = size() - 1;
+    for (int rank = 0; rank < last; ++rank) {
+      EXPECT_EQ(Suspects(statuses[rank]), std::vector<int>{last}) << statuses[rank];
+    }
+  }
+
   void ExpectBroken(absl::StatusCode code, const std::vector<absl::Status>& statuses) {
     for (int rank = 0; rank < size() - 1; ++rank) {
       EXPECT_EQ(statuses[rank].code(), code) << statuses[rank];
@@ -250,6 +260,7 @@ TEST_P(Failures, APeerThatDoesNotComeIsADeadline) {
   EXPECT_GE(absl::Now() - start, kShort);
   EXPECT_LT(absl::Now() - start, kShort + kGrace);
   ExpectBroken(absl::StatusCode::kDeadlineExceeded, statuses);
+  ExpectToSuspectTheLast(statuses);
 }
 
 TEST_P(Failures, APeerThatCallsAnotherCollectiveIsADeadline) {
@@ -321,6 +332,33 @@ TEST_P(Failures, APeerThatLeavesIsUnavailable) {
     EXPECT_NE(statuses[rank].message().find("rank"), std::string::npos) << statuses[rank];
     EXPECT_EQ(Gather(rank), statuses[rank]);
   }
+  ExpectToSuspectTheLast(statuses);
+}
+
+TEST_P(Failures, WhoWaitsForTheRootSuspectsTheRoot) {
+  Make(kShort);
+  if (IsSkipped()) return;
+  const int root = size() - 1;
+  const auto statuses = RunWithout(
+      [&](int rank) {
+        const TestMemory memory = Memory(rank, std::vector<char>(64));
+        return ranks_[rank]->Broadcast(memory.data(), 64, root);
+      },
+      [] {});
+  for (int rank = 0; rank < root; ++rank) {
+    EXPECT_EQ(statuses[rank].code(), absl::StatusCode::kDeadlineExceeded) << statuses[rank];
+  }
+  ExpectToSuspectTheLast(statuses);
+}
+
+TEST_P(Failures, AnAbortPointsAtNobody) {
+  Make(kLong);
+  if (IsSkipped()) return;
+  const auto statuses = RunWithout([&](int rank) { return Gather(rank); },
+                                   [&] {
+                                     for (int r = 0; r < size() - 1; ++r) ranks_[r]->Abort();
+                                   });
+  for (const absl::Status& status : statuses) EXPECT_EQ(Suspects(status), std::vector<int>());
 }
 
 std::string NameOf(const testing::TestParamInfo<std::tuple<Implementation, int>>& info) {
@@ -330,11 +368,11 @@ std::string NameOf(const testing::TestParamInfo<std::tuple<Implementation, int>>
 }
 
 const auto kImplementations =
-    testing::Values(Implementation::kInProcess, Implementation::kGloo, Implementation::kNccl);
+    testing::Values(Implementation::kInProcess, Implementation::kTcp, Implementation::kNccl);
 
 INSTANTIATE_TEST_SUITE_P(All, Conformance,
                          testing::Combine(kImplementations, testing::Values(2, 3, 4)), NameOf);
-// Gloo has no use for a single rank.
+// TCP has no use for a single rank.
 INSTANTIATE_TEST_SUITE_P(Alone, Conformance,
                          testing::Combine(testing::Values(Implementation::kInProcess,
                                                           Implementation::kNccl),
@@ -350,7 +388,7 @@ size_t Entries(const char* folder) {
 
 TEST(Leaks, AHundredGroupsLeaveNoThreadAndNoSocket) {
   const auto cycle = [] {
-    auto ranks = MakeRanks(Implementation::kGloo, 2, kLong);
+    auto ranks = MakeRanks(Implementation::kTcp, 2, kLong);
     ASSERT_EQ(ranks.status(), absl::OkStatus());
     RunRanks(2, [&](int rank) {
       char all[2] = {};
@@ -362,8 +400,8 @@ TEST(Leaks, AHundredGroupsLeaveNoThreadAndNoSocket) {
   const size_t threads = Entries("/proc/self/task");
   const size_t files = Entries("/proc/self/fd");
   {
-    auto ranks = MakeRanks(Implementation::kGloo, 2, kLong);
-    EXPECT_GT(Entries("/proc/self/task"), threads) << "a leak of threads would be seen";
+    auto ranks = MakeRanks(Implementation::kTcp, 2, kLong);
+    EXPECT_EQ(Entries("/proc/self/task"), threads) << "nothing runs between collectives";
     EXPECT_GT(Entries("/proc/self/fd"), files) << "a leak of sockets would be seen";
   }
   for (int i = 0; i < 100; ++i) cycle();

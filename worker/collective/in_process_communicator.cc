@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "common/status_macros.h"
+#include "worker/collective/suspects.h"
 
 namespace evograd {
 namespace {
@@ -37,6 +38,8 @@ struct InProcessCommunicator::Group {
   struct Member {
     // The collective in which the rank waits or copies; operation kNone outside.
     Signature here;
+    // The last collective that it came to, even if it has given that up.
+    Signature came;
     const char* buffer = nullptr;
     // Collectives begun and completed.
     int64_t begun = 0;
@@ -56,11 +59,33 @@ struct InProcessCommunicator::Group {
     });
   }
 
-  int FirstGone() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+  std::vector<int> Gone() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    std::vector<int> ranks;
     for (size_t r = 0; r < members.size(); ++r) {
-      if (members[r].gone) return static_cast<int>(r);
+      if (members[r].gone) ranks.push_back(static_cast<int>(r));
     }
-    return -1;
+    return ranks;
+  }
+
+  std::vector<int> NotCome(const Signature& signature) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    std::vector<int> ranks;
+    for (size_t r = 0; r < members.size(); ++r) {
+      if (!(members[r].came == signature)) ranks.push_back(static_cast<int>(r));
+    }
+    return ranks;
+  }
+
+  absl::Status WhyNotAllHere(const Signature& signature, bool in_time, absl::Duration timeout) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    if (in_time) {
+      const std::vector<int> gone = Gone();
+      return Suspecting(gone, absl::UnavailableError(absl::StrCat(
+                                  NamesOfRanks(gone), gone.size() == 1 ? " is" : " are", " gone")));
+    }
+    const std::vector<int> missing = NotCome(signature);
+    return Suspecting(missing, absl::DeadlineExceededError(absl::StrCat(
+                                   NamesOfRanks(missing), " did not come to the collective within ",
+                                   absl::FormatDuration(timeout))));
   }
 
   absl::Mutex mutex;
@@ -108,20 +133,16 @@ absl::Status InProcessCommunicator::Run(
     Group::Member& me = group.members[rank_];
     me.here = signature;
     me.here.number = ++me.begun;
+    me.came = me.here;
     me.buffer = static_cast<const char*>(mine);
     const auto decided = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(group.mutex) {
-      return group.AllHere(rank_) || me.aborted || group.FirstGone() >= 0;
+      return group.AllHere(rank_) || me.aborted || !group.Gone().empty();
     };
     const bool in_time = group.mutex.AwaitWithDeadline(absl::Condition(&decided), deadline);
     if (!group.AllHere(rank_)) {
+      if (!me.aborted) error_.Set(group.WhyNotAllHere(me.here, in_time, timeout_));
       // Nobody has seen, or will see, this rank's buffer.
       me.here = Signature();
-      if (me.aborted) return error_.Get();
-      error_.Set(in_time
-                     ? absl::UnavailableError(absl::StrCat("rank ", group.FirstGone(), " is gone"))
-                     : absl::DeadlineExceededError(
-                           absl::StrCat("not every rank came to the collective within ",
-                                        absl::FormatDuration(timeout_))));
       return error_.Get();
     }
     for (int r = 0; r < size_; ++r) buffers[r] = group.members[r].buffer;

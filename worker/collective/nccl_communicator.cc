@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "common/status_macros.h"
+#include "worker/collective/suspects.h"
 
 namespace evograd {
 namespace {
@@ -45,6 +46,13 @@ absl::Status NcclStatus(ncclResult_t result, ncclComm_t comm) {
     return absl::InternalError(absl::StrCat("NCCL failed: ", text));
   }
   return absl::UnavailableError(absl::StrCat("NCCL lost a rank: ", text));
+}
+
+// Of a wait for what `rank` puts into the rendezvous. (Whom NCCL itself waits for it does not
+// tell.)
+absl::Status OfRank(int rank, absl::Status status) {
+  if (absl::IsDeadlineExceeded(status)) AddSuspects(&status, {rank});
+  return status;
 }
 
 // The calling thread's device, put back at the end.
@@ -297,16 +305,19 @@ absl::Status NcclCommunicator::Connect(Rendezvous& rendezvous) {
     EVOGRAD_RETURN_IF_ERROR(rendezvous.Put(kIdKey, std::string(id.internal, sizeof id.internal)));
   }
   EVOGRAD_RETURN_IF_ERROR(rendezvous.Put(ReadyKey(options_.rank), "ready"));
-  EVOGRAD_ASSIGN_OR_RETURN(const std::string text, rendezvous.Wait(kIdKey, deadline));
+  const absl::StatusOr<std::string> waited = rendezvous.Wait(kIdKey, deadline);
+  if (!waited.ok()) return OfRank(0, waited.status());
+  const std::string& text = *waited;
   if (text.size() != sizeof id.internal) {
-    return absl::UnavailableError(
-        absl::StrCat("rank 0 put an NCCL id of ", text.size(), " bytes into the rendezvous, not ",
-                     sizeof id.internal, "; do all run the same version?"));
+    return Suspecting(
+        {0}, absl::UnavailableError(absl::StrCat(
+                 "rank 0 put an NCCL id of ", text.size(), " bytes into the rendezvous, not ",
+                 sizeof id.internal, "; do all run the same version?")));
   }
   std::memcpy(id.internal, text.data(), text.size());
   // Connecting begins when all are there: until then an ended generation is noticed at once.
   for (int r = 0; r < options_.size; ++r) {
-    EVOGRAD_RETURN_IF_ERROR(rendezvous.Wait(ReadyKey(r), deadline).status());
+    EVOGRAD_RETURN_IF_ERROR(OfRank(r, rendezvous.Wait(ReadyKey(r), deadline).status()));
   }
   return Initialise(id, rendezvous);
 }

@@ -1,6 +1,6 @@
 // Goal: when a rank's process is killed or stopped in the middle of large collectives, the others
 // return with the right error in time, whichever collective and whichever rank it was. Method: real
-// processes (testing/gloo_peer_main.cc) that repeat large collectives; once all have done some
+// processes (testing/tcp_peer_main.cc) that repeat large collectives; once all have done some
 // rounds the test sends SIGKILL or SIGSTOP to one, at another moment in each trial, and waits for
 // the others' reports.
 #include <signal.h>
@@ -23,7 +23,7 @@
 namespace evograd {
 namespace {
 
-constexpr char kPeer[] = "worker/collective/gloo_peer";
+constexpr char kPeer[] = "worker/collective/tcp_peer";
 constexpr absl::Duration kGrace = absl::Seconds(5);
 // Much more than a socket holds, so that a collective is nearly always under way.
 constexpr size_t kBytes = 4 << 20;

@@ -8,6 +8,15 @@
 #include "worker/core/failure.h"
 
 namespace evograd::agent {
+namespace {
+
+// Of an error, for a person.
+std::string MessageOf(const absl::Status& status) {
+  return CleanText(status.message().empty() ? absl::StatusCodeToString(status.code())
+                                            : std::string(status.message()));
+}
+
+}  // namespace
 
 AgentMachine::AgentMachine(v1::Hello hello) : hello_(std::move(hello)) {}
 
@@ -25,7 +34,11 @@ void AgentMachine::On(const StreamUp&) {
   left_told_.reset();
   v1::WorkerMessage message;
   *message.mutable_hello() = hello_;
-  if (membership_) *message.mutable_hello()->mutable_held() = Held();
+  if (membership_) {
+    *message.mutable_hello()->mutable_held() = Held();
+  } else if (running_) {
+    message.mutable_hello()->set_busy_job(holding_->job);
+  }
   Tell(std::move(message));
 }
 
@@ -33,6 +46,8 @@ void AgentMachine::On(const StreamDown&) {
   connected_ = false;
   left_due_.reset();
   if (release_due_) release_due_->asked = false;
+  if (preparing_ && running_) StopTask();
+  preparing_.reset();
   if (!membership_) return;
   membership_->attached = false;
   membership_->unsent.clear();
@@ -57,6 +72,8 @@ void AgentMachine::On(const v1::CoordinatorMessage& message) {
       return OnEnd(message.end_generation());
     case v1::CoordinatorMessage::kReleaseJob:
       return OnRelease(message.release_job().job());
+    case v1::CoordinatorMessage::kPrepareJob:
+      return OnPrepare(message.prepare_job());
     case v1::CoordinatorMessage::kRendezvous: {
       const v1::RendezvousEntry& entry = message.rendezvous();
       if (IsCurrent(entry.generation()) && entry.job() == membership_->start.job()) {
@@ -98,6 +115,7 @@ void AgentMachine::OnStart(const v1::StartGeneration& start) {
   }
   if (membership_) EndMembership();
   left_due_.reset();
+  preparing_.reset();
   // To say that the job was dropped would be wrong from now on.
   if (release_due_ && release_due_->job == start.job()) release_due_->asked = false;
   if (running_ && running_->task == EngineTask::kPrepare && holding_->job_uid != start.job_uid()) {
@@ -128,7 +146,7 @@ void AgentMachine::OnEnd(const v1::EndGeneration& end) {
   }
   EndMembership();
   membership_->failed = false;
-  if (!left_due_) left_due_ = LeftAnswer{end.generation(), ""};
+  if (!left_due_) left_due_ = LeftAnswer{end.generation(), "", {}};
 }
 
 void AgentMachine::OnRelease(const std::string& job) {
@@ -138,6 +156,7 @@ void AgentMachine::OnRelease(const std::string& job) {
     membership_.reset();
     left_due_.reset();
   }
+  if (preparing_ && preparing_->start.job() == job) preparing_.reset();
   if (!member && !Holds(job)) {
     v1::WorkerMessage message;
     message.mutable_released()->set_job(job);
@@ -145,6 +164,18 @@ void AgentMachine::OnRelease(const std::string& job) {
   }
   if (Holds(job) && running_) StopTask();
   release_due_ = ReleaseAnswer{job, !Holds(job)};
+}
+
+void AgentMachine::OnPrepare(const v1::PrepareJob& prepare) {
+  if (membership_) return;
+  const v1::StartGeneration& start = prepare.start();
+  // To say that the job was dropped would be wrong from now on.
+  if (release_due_ && release_due_->job == start.job()) release_due_->asked = false;
+  if (running_ && running_->task == EngineTask::kPrepare && holding_->job_uid != start.job_uid()) {
+    StopTask();
+  }
+  preparing_ = Preparation{start};
+  Note(absl::StrCat(start.job(), ": reads its data, to join those that compute it"));
 }
 
 void AgentMachine::EndMembership() {
@@ -187,13 +218,22 @@ void AgentMachine::On(EngineOutcome outcome) {
       if (release_due_ && Holds(release_due_->job)) release_due_->dropped = true;
       holding_.reset();
     }
-    if (!outcome.status.ok() && !ended.stopping && same_job && !membership_->over) {
-      Fail(outcome.status);
-    }
+    if (ended.stopping) return;
+    if (!membership_ && preparing_) return Prepared(outcome);
+    if (!outcome.status.ok() && same_job && !membership_->over) Fail(outcome.status, v1::JOB_HERE);
     return;
   }
+  if (ended.task == EngineTask::kStep) holding_->seconds_since_checkpoint += outcome.seconds;
   if (!same_job || !IsCurrent(ended.generation)) return;
-  if (!outcome.status.ok()) return Fail(outcome.status);
+  if (!outcome.status.ok()) {
+    // The same bits are not finite everywhere.
+    const bool everywhere = outcome.status.code() == absl::StatusCode::kOutOfRange;
+    return Fail(outcome.status,
+                everywhere        ? v1::EVERYWHERE
+                : outcome.any_job ? v1::ANY_JOB_HERE
+                                  : v1::JOB_HERE,
+                outcome.suspects);
+  }
   switch (ended.task) {
     case EngineTask::kJoin:
       membership_->joined = true;
@@ -209,6 +249,8 @@ void AgentMachine::On(EngineOutcome outcome) {
     case EngineTask::kSerialise:
       membership_->serialised_step = completed();
       membership_->upload_due = membership_->attached;
+      holding_->seconds_since_checkpoint = 0;
+      holding_->serialise_seconds = outcome.seconds;
       return;
     case EngineTask::kEvaluate: {
       v1::JobFinished& figures = membership_->final_figures.emplace();
@@ -236,34 +278,63 @@ void AgentMachine::On(const UploadOutcome& outcome) {
       absl::StrCat("the checkpoint of step ", ended.step,
                    " could not be stored: ", std::string(outcome.status.message()));
   // Without one of the earlier ones the job only has more to do again, should all workers be lost.
-  if (!final) return Note(absl::StrCat(membership_->start.job(), ": ", what));
-  Fail(absl::Status(outcome.status.code(), what));
+  if (!final) {
+    On(UploadTrouble{what});
+    return Note(absl::StrCat(membership_->start.job(), ": ", what));
+  }
+  Fail(absl::Status(outcome.status.code(), what), v1::EVERYWHERE);
 }
 
-void AgentMachine::Fail(const absl::Status& status) {
-  const std::string message =
-      CleanText(status.message().empty() ? absl::StatusCodeToString(status.code())
-                                         : std::string(status.message()));
-  if (EndsOnlyTheGeneration(status)) return Leave(message);
-  Note(absl::StrCat(membership_->start.job(), ": failed: ", message));
+void AgentMachine::On(const UploadTrouble& trouble) {
+  if (!membership_ || membership_->over || !membership_->attached) return;
+  v1::WorkerMessage message;
+  message.mutable_trouble()->set_job(membership_->start.job());
+  message.mutable_trouble()->set_generation(membership_->start.generation());
+  message.mutable_trouble()->set_text(CleanText(trouble.text));
+  Tell(std::move(message));
+}
+
+void AgentMachine::Prepared(const EngineOutcome& outcome) {
+  const v1::StartGeneration& start = preparing_->start;
+  if (!outcome.status.ok()) {
+    TellFailed(start, outcome.status, v1::JOB_HERE);
+    return preparing_.reset();
+  }
+  preparing_->told = true;
+  v1::WorkerMessage message;
+  message.mutable_prepared()->set_job(start.job());
+  message.mutable_prepared()->set_job_uid(start.job_uid());
+  Tell(std::move(message));
+}
+
+void AgentMachine::Fail(const absl::Status& status, v1::FailureScope scope,
+                        const std::vector<int>& suspects) {
+  if (EndsOnlyTheGeneration(status)) return Leave(MessageOf(status), suspects);
   EndMembership();
   if (!membership_->attached) return;
   membership_->failed = true;
+  TellFailed(membership_->start, status, scope);
+}
+
+void AgentMachine::TellFailed(const v1::StartGeneration& start, const absl::Status& status,
+                              v1::FailureScope scope) {
+  Note(absl::StrCat(start.job(), ": failed: ", MessageOf(status)));
   v1::WorkerMessage told;
   v1::JobFailed* failed = told.mutable_failed();
-  failed->set_job(membership_->start.job());
-  failed->set_generation(membership_->start.generation());
+  failed->set_job(start.job());
+  failed->set_generation(membership_ ? start.generation() : 0);
   failed->mutable_error()->set_code(static_cast<int>(status.code()));
-  failed->mutable_error()->set_message(message);
+  failed->mutable_error()->set_message(MessageOf(status));
   failed->mutable_error()->set_worker(absl::StrCat("workers/", hello_.worker_id()));
+  failed->set_scope(scope);
   Tell(std::move(told));
 }
 
-void AgentMachine::Leave(const std::string& reason) {
+void AgentMachine::Leave(const std::string& reason, const std::vector<int>& suspects) {
   const int64_t generation = membership_->start.generation();
   Note(absl::StrCat(membership_->start.job(), ": leaves generation ", generation, ": ", reason));
   EndMembership();
-  if (membership_->attached) left_due_ = LeftAnswer{generation, reason};
+  if (membership_->attached) left_due_ = LeftAnswer{generation, reason, suspects};
 }
 
 }  // namespace evograd::agent

@@ -8,7 +8,8 @@
 // - What was told to end is answered once per stream, and only when the engine thread has stopped.
 // - A lost stream ends nothing: the engine goes on until its pipeline is full, and the state is
 //   kept until the coordinator says what becomes of it.
-// - At most one engine task and one upload run at a time.
+// - At most one engine task and one upload run at a time. A checkpoint that is due while one is
+//   under way is left out: training waits for none but the last.
 //
 // Threads: one at a time. Handle never fails: what makes no sense is ignored.
 //
@@ -61,12 +62,21 @@ class AgentMachine {
     bool failed = false;
   };
 
+  // A job that others compute, for which the engine is to read the data and be ready.
+  struct Preparation {
+    v1::StartGeneration start;
+    bool told = false;
+  };
+
   // What the engine thread holds, or is about to hold.
   struct Holding {
     std::string job;
     std::string job_uid;
     bool has_state = false;
     int64_t phases = 0;
+    // Of the steps since a checkpoint was serialised here, and how long that took.
+    double seconds_since_checkpoint = 0;
+    double serialise_seconds = 0;
   };
 
   struct Running {
@@ -84,6 +94,7 @@ class AgentMachine {
   struct LeftAnswer {
     int64_t generation;
     std::string reason;
+    std::vector<int> suspects;
   };
 
   struct ReleaseAnswer {
@@ -99,10 +110,13 @@ class AgentMachine {
   void On(const v1::CoordinatorMessage& message);
   void On(EngineOutcome outcome);
   void On(const UploadOutcome& outcome);
+  void On(const UploadTrouble& trouble);
   void On(const RendezvousPut& put);
   void OnStart(const v1::StartGeneration& start);
   void OnEnd(const v1::EndGeneration& end);
   void OnRelease(const std::string& job);
+  void OnPrepare(const v1::PrepareJob& prepare);
+  void Prepared(const EngineOutcome& outcome);
 
   // Starts, answers and sends what can be now.
   void Proceed();
@@ -120,8 +134,11 @@ class AgentMachine {
   void EndMembership();
   void StopTask();
   // The membership's engine task or upload failed.
-  void Fail(const absl::Status& status);
-  void Leave(const std::string& reason);
+  void Fail(const absl::Status& status, v1::FailureScope scope,
+            const std::vector<int>& suspects = {});
+  void TellFailed(const v1::StartGeneration& start, const absl::Status& status,
+                  v1::FailureScope scope);
+  void Leave(const std::string& reason, const std::vector<int>& suspects = {});
 
   bool CheckpointDue() const;
   bool SlotFree() const { return !membership_->upload_due && !uploading_; }
@@ -147,6 +164,8 @@ class AgentMachine {
   bool connected_ = false;
   bool welcomed_ = false;
   std::optional<Membership> membership_;
+  // Not while there is a membership.
+  std::optional<Preparation> preparing_;
   std::optional<Holding> holding_;
   std::optional<Running> running_;
   std::optional<Uploading> uploading_;

@@ -116,7 +116,7 @@ TEST_F(AgentMachineStreamTest, AReleaseCutOffIsCarriedOutButNotAnswered) {
   StartJob();
   EXPECT_EQ(Release(), "close; stop engine");
   Do(StreamDown{});
-  EXPECT_EQ(Connect(), "hello");
+  EXPECT_EQ(Connect(), "hello busy jobs/a");
   EXPECT_EQ(Done(0, {}, absl::CancelledError("stopped")), "drop");
   EXPECT_EQ(Empty(), "");
 }
@@ -158,12 +158,33 @@ TEST_F(AgentMachineStreamTest, ACheckpointIsUploadedOnceItsStepsAreAcknowledged)
   EXPECT_EQ(Ack(1, 1), "results g1 [1]");
   EXPECT_EQ(Ack(1, 2), "upload g1 step 2");
   EXPECT_EQ(Done(6, {2}), "results g1 [2]; step forget<2");
-  // The next one waits for the one under way.
-  EXPECT_EQ(Done(8, {3}), "");
-  EXPECT_EQ(Ack(1, 3), "results g1 [3]");
-  EXPECT_EQ(Ack(1, 4), "");
-  EXPECT_EQ(Uploaded(), "serialise");
-  EXPECT_EQ(Done(8), "upload g1 step 4; step forget<4");
+  // The next one is left out while one is under way, however long that takes.
+  EXPECT_EQ(Done(8, {3}), "step forget<2");
+  EXPECT_EQ(Do(UploadTrouble{"no space"}), "trouble no space");
+  EXPECT_EQ(Uploaded(), "");
+  EXPECT_EQ(Done(10, {4}), "step forget<2");
+  EXPECT_EQ(Done(12, {5}), "serialise");
+}
+
+TEST_F(AgentMachineStreamTest, ACheckpointIsDueWhenTheStepsSinceTookSoLong) {
+  StartOptions options = Short(100, 100, 0);
+  options.interval_seconds = 60;
+  StartJob(options);
+  const auto step = [&](int64_t phases, double seconds) {
+    EngineOutcome outcome;
+    outcome.has_state = true;
+    outcome.phases = phases;
+    outcome.seconds = seconds;
+    return Do(outcome);
+  };
+  EXPECT_EQ(step(2, 59), "step forget<0");
+  EXPECT_EQ(step(4, 1), "serialise");
+  // One that takes long is made more rarely.
+  EXPECT_EQ(step(4, 5), "step forget<0");
+  EXPECT_EQ(Ack(1, 2), "upload g1 step 2");
+  EXPECT_EQ(Uploaded(), "");
+  EXPECT_EQ(step(6, 99), "step forget<2");
+  EXPECT_EQ(step(8, 1), "serialise");
 }
 
 TEST_F(AgentMachineStreamTest, AnotherRankWritesNoCheckpoint) {
@@ -181,34 +202,35 @@ TEST_F(AgentMachineStreamTest, ARefusedCheckpointDoesNotStopTheJobButTheFinalOne
   EXPECT_EQ(Done(2, {0}), "results g1 [0]; serialise");
   Done(2);
   EXPECT_EQ(Ack(1, 1), "upload g1 step 1; step forget<1");
-  EXPECT_EQ(Uploaded(absl::InvalidArgumentError("no")), "");
+  EXPECT_EQ(Uploaded(absl::InvalidArgumentError("no")),
+            "trouble the checkpoint of step 1 could not be stored: no");
   EXPECT_EQ(Done(4, {1}), "results g1 [1]");
   EXPECT_EQ(Ack(1, 2), "serialise");
-  EXPECT_EQ(Done(4), "upload g1 step 2; evaluate");
+  EXPECT_EQ(Done(4), "upload g1 step 2");
   EXPECT_EQ(Uploaded(absl::InvalidArgumentError("no")),
-            "close; stop engine; failed g1 3 the checkpoint of step 2 could not be stored: no by "
-            "workers/w1");
+            "close; failed g1 3 the checkpoint of step 2 could not be stored: no by workers/w1");
 }
 
-TEST_F(AgentMachineStreamTest, AtTheEndTheCheckpointIsStoredBeforeTheJobIsFinished) {
+TEST_F(AgentMachineStreamTest, AtTheEndTheCheckpointIsStoredBeforeTheJobIsEvaluated) {
   StartJob(Short(1, 8, 0));
   EXPECT_EQ(Done(2, {0}), "results g1 [0]");
   EXPECT_EQ(Ack(1, 1), "serialise");
-  EXPECT_EQ(Done(2), "upload g1 step 1; evaluate");
-  EXPECT_EQ(Done(2), "");
-  EXPECT_EQ(Uploaded(), "finished g1");
+  EXPECT_EQ(Done(2), "upload g1 step 1");
+  EXPECT_EQ(Uploaded(), "evaluate");
+  EXPECT_EQ(Done(2), "finished g1");
   EXPECT_EQ(Ack(1, 1), "");
   EXPECT_EQ(Release(), "close; drop");
   EXPECT_EQ(Empty(), "released jobs/a");
 }
 
-TEST_F(AgentMachineStreamTest, AnUploadThatEndsBeforeTheEvaluation) {
+TEST_F(AgentMachineStreamTest, AnEvaluationThatFailsIsThisWorkersFirst) {
   StartJob(Short(1, 1, 0));
   Done(2, {0});
   Ack(1, 1);
   Done(2);
-  EXPECT_EQ(Uploaded(), "");
-  EXPECT_EQ(Done(2), "finished g1");
+  EXPECT_EQ(Uploaded(), "evaluate");
+  EXPECT_EQ(Done(2, {}, absl::NotFoundError("05.png")),
+            "close; failed g1 5 here: 05.png by workers/w1");
 }
 
 TEST_F(AgentMachineStreamTest, AFinishThatWasLostIsRepeatedByTheNextGeneration) {
@@ -233,10 +255,9 @@ TEST_F(AgentMachineStreamTest, ALostStreamStopsTheUpload) {
   StartJob(Short(1, 1, 0));
   Done(2, {0});
   Ack(1, 1);
-  EXPECT_EQ(Done(2), "upload g1 step 1; evaluate");
+  EXPECT_EQ(Done(2), "upload g1 step 1");
   EXPECT_EQ(Do(StreamDown{}), "stop upload");
   EXPECT_EQ(Uploaded(absl::CancelledError("stopped")), "");
-  EXPECT_EQ(Done(2), "");
 }
 
 TEST_F(AgentMachineStreamTest, ARefusalAsStaleLeavesTheGeneration) {
@@ -244,7 +265,6 @@ TEST_F(AgentMachineStreamTest, ARefusalAsStaleLeavesTheGeneration) {
   Done(2, {0});
   Ack(1, 1);
   Done(2);
-  EXPECT_EQ(Done(2), "");
   EXPECT_EQ(Uploaded(absl::AbortedError("stale")), "close; leave");
   EXPECT_EQ(Done(2),
             "left jobs/a g1 phases=2 (the checkpoint of step 1 could not be stored: stale)");
@@ -255,8 +275,7 @@ TEST_F(AgentMachineStreamTest, ReleaseWaitsForTheUploadToStop) {
   Done(2, {0});
   Ack(1, 1);
   Done(2);
-  EXPECT_EQ(Release(), "close; stop engine; stop upload");
-  EXPECT_EQ(Done(2, {}, absl::CancelledError("stopped")), "drop");
+  EXPECT_EQ(Release(), "close; stop upload; drop");
   EXPECT_EQ(Empty(), "");
   EXPECT_EQ(Uploaded(absl::CancelledError("stopped")), "released jobs/a");
 }
@@ -309,6 +328,61 @@ TEST_F(AgentMachineStreamTest, AMessageHoldsAtMost256Results) {
   for (int step = 0; step < 257; ++step) outcome.results.push_back(Result(step));
   const std::string line = Do(outcome);
   EXPECT_NE(line.find(" 255]; results g1 [256]"), std::string::npos) << line;
+}
+
+// ---- Newcomers ---------------------------------------------------------------------------------
+
+TEST_F(AgentMachineStreamTest, ANewcomerReadsTheDataBeforeItJoins) {
+  Connect();
+  EXPECT_EQ(Prepare({}), "prepare jobs/a");
+  EXPECT_EQ(Empty(), "prepared jobs/a");
+  EXPECT_EQ(Start(2, {}), "open g2; join g2");
+}
+
+TEST_F(AgentMachineStreamTest, ANewcomerIsCalledWhileItReads) {
+  Connect();
+  EXPECT_EQ(Prepare({}), "prepare jobs/a");
+  EXPECT_EQ(Start(2, {}), "open g2");
+  EXPECT_EQ(Empty(), "join g2");
+}
+
+TEST_F(AgentMachineStreamTest, ANewcomerThatCannotReadTheDataSaysSo) {
+  Connect();
+  Prepare({});
+  EXPECT_EQ(Empty(absl::NotFoundError("no data")), "failed g0 5 here: no data by workers/w1");
+  // It is free for another job, or the same one again.
+  EXPECT_EQ(Prepare({}), "prepare jobs/a");
+}
+
+TEST_F(AgentMachineStreamTest, ANewcomerDropsTheJobWhenToldOrWhenItsStreamIsLost) {
+  Connect();
+  Prepare({});
+  EXPECT_EQ(Release(), "stop engine");
+  EXPECT_EQ(Empty(absl::CancelledError("stopped")), "released jobs/a");
+  Prepare({});
+  Empty();
+  EXPECT_EQ(Do(StreamDown{}), "drop");
+  Empty();
+  EXPECT_EQ(Connect(), "hello");
+}
+
+TEST_F(AgentMachineStreamTest, AnEngineStillAtAJobThatWasDroppedIsSaidToBeBusy) {
+  StartJob();
+  EXPECT_EQ(Release(), "close; stop engine");
+  Do(StreamDown{});
+  EXPECT_EQ(Connect(), "hello busy jobs/a");
+  EXPECT_EQ(Release(), "");
+  EXPECT_EQ(Done(2, {}, absl::CancelledError("stopped")), "drop");
+  EXPECT_EQ(Empty(), "released jobs/a");
+}
+
+TEST_F(AgentMachineStreamTest, ALeaveNamesWhomItWaitedFor) {
+  StartJob();
+  EngineOutcome outcome;
+  outcome.status = absl::UnavailableError("cannot connect to rank 1");
+  outcome.suspects = {1};
+  EXPECT_EQ(Do(outcome), "close; leave");
+  EXPECT_EQ(Empty(), "left jobs/a g1 nothing (cannot connect to rank 1) suspects 1");
 }
 
 }  // namespace

@@ -212,7 +212,7 @@ TEST_F(AgentMachineTest, BadDataFailsTheJob) {
   Connect();
   Start(1, {});
   EXPECT_EQ(Empty(absl::NotFoundError("no /x/train")),
-            "close; failed g1 5 no /x/train by workers/w1");
+            "close; failed g1 5 here: no /x/train by workers/w1");
   EXPECT_EQ(Release(), "released jobs/a");
 }
 
@@ -223,7 +223,7 @@ TEST_F(AgentMachineTest, BadDataFoundBetweenGenerationsIsFoundAgain) {
   EXPECT_EQ(Empty(absl::NotFoundError("no /x/train")), "");
   EXPECT_EQ(Start(2, {}), "open g2; prepare jobs/a");
   EXPECT_EQ(Empty(absl::NotFoundError("no /x/train")),
-            "close; failed g2 5 no /x/train by workers/w1");
+            "close; failed g2 5 here: no /x/train by workers/w1");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/limits.h"
+#include "common/service_limits.h"
 #include "worker/core/agent_machine.h"
 
 namespace evograd::agent {
@@ -19,7 +20,10 @@ void AgentMachine::Proceed() {
 bool AgentMachine::TidyEngine() {
   if (!holding_) return false;
   const bool released = release_due_ && !release_due_->dropped;
-  if (released || (membership_ && membership_->start.job_uid() != holding_->job_uid)) {
+  const v1::StartGeneration* wanted = membership_  ? &membership_->start
+                                      : preparing_ ? &preparing_->start
+                                                   : nullptr;
+  if (released || wanted == nullptr || wanted->job_uid() != holding_->job_uid) {
     Run(EngineTask::kDrop);
     return true;
   }
@@ -31,6 +35,13 @@ bool AgentMachine::TidyEngine() {
 }
 
 void AgentMachine::EnterGeneration() {
+  if (!membership_ && preparing_) {
+    // Ready from before, where the engine holds the job already.
+    if (preparing_->told) return;
+    if (holding_) return Prepared(EngineOutcome());
+    holding_ = Holding{preparing_->start.job(), preparing_->start.job_uid()};
+    return Run(EngineTask::kPrepare);
+  }
   if (!membership_ || membership_->over) return;
   const v1::StartGeneration& start = membership_->start;
   if (!holding_) {
@@ -63,19 +74,22 @@ void AgentMachine::Work() {
     if (donor && membership_->committed >= steps()) Finish();
     return;
   }
-  if (donor && CheckpointDue()) {
-    if (SlotFree()) Run(EngineTask::kSerialise);
-    return;
-  }
+  if (donor && CheckpointDue() && SlotFree()) return Run(EngineTask::kSerialise);
   const int64_t depth = start.spec().pipeline_depth();
   const bool room = static_cast<int64_t>(membership_->unsent.size()) < depth;
   if (completed() < membership_->committed + depth && room) Run(EngineTask::kStep);
 }
 
 bool AgentMachine::CheckpointDue() const {
-  const int64_t interval = membership_->start.spec().checkpoint_interval_steps();
-  return interval > 0 && completed() > 0 && completed() % interval == 0 &&
-         holding_->phases % 2 == 0 && membership_->serialised_step != completed();
+  if (completed() == 0 || holding_->phases % 2 != 0) return false;
+  if (membership_->serialised_step == completed()) return false;
+  const v1::JobSpec& spec = membership_->start.spec();
+  const int64_t steps = spec.checkpoint_interval_steps();
+  if (steps > 0 && completed() % steps == 0) return true;
+  const double seconds =
+      std::max<double>(spec.checkpoint_interval_seconds(),
+                       limits::kCheckpointCostRatio * holding_->serialise_seconds);
+  return spec.checkpoint_interval_seconds() > 0 && holding_->seconds_since_checkpoint >= seconds;
 }
 
 void AgentMachine::Finish() {
@@ -84,8 +98,9 @@ void AgentMachine::Finish() {
     if (SlotFree()) Run(EngineTask::kSerialise);
     return;
   }
-  if (!membership_->final_figures) return Run(EngineTask::kEvaluate);
+  // Whatever the evaluation meets, what was trained is kept.
   if (!membership_->final_stored || !membership_->attached) return;
+  if (!membership_->final_figures) return Run(EngineTask::kEvaluate);
   membership_->finished = true;
   v1::WorkerMessage message;
   *message.mutable_finished() = *membership_->final_figures;
@@ -102,6 +117,7 @@ void AgentMachine::AnswerLeft() {
   *left->mutable_held() = Held();
   left->mutable_held()->set_generation(answer.generation);
   left->set_reason(answer.reason);
+  for (const int rank : answer.suspects) left->add_suspect_ranks(rank);
   left_told_ = answer.generation;
   Tell(std::move(message));
 }
@@ -145,7 +161,9 @@ void AgentMachine::Run(EngineTask task) {
   RunEngine action;
   action.task = task;
   running_ = Running{task, membership_ ? membership_->start.generation() : 0};
-  if (task == EngineTask::kPrepare || task == EngineTask::kJoin) action.start = membership_->start;
+  if (task == EngineTask::kPrepare || task == EngineTask::kJoin) {
+    action.start = membership_ ? membership_->start : preparing_->start;
+  }
   if (membership_) action.forget_before = membership_->committed;
   Act(std::move(action));
 }

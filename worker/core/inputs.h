@@ -38,6 +38,12 @@ struct EngineOutcome {
   int64_t phases = 0;
   // Of rank 0: after kJoin all results that are not forgotten, after kStep the new one.
   std::vector<v1::StepResult> results;
+  // How long it took.
+  double seconds = 0;
+  // Of an error: whether the worker would meet it in any job; the ranks that it could not reach or
+  // waited for in vain.
+  bool any_job = false;
+  std::vector<int> suspects;
   // Of kEvaluate.
   v1::Evaluation evaluation;
   std::string parameters_sha256;
@@ -49,6 +55,11 @@ struct UploadOutcome {
   absl::Status status;
 };
 
+// The upload that runs does not get on, and goes on trying.
+struct UploadTrouble {
+  std::string text;
+};
+
 // The engine thread wants the other ranks of `generation` to know.
 struct RendezvousPut {
   int64_t generation = 0;
@@ -57,7 +68,7 @@ struct RendezvousPut {
 };
 
 using Input = std::variant<StreamUp, StreamDown, v1::CoordinatorMessage, EngineOutcome,
-                           UploadOutcome, RendezvousPut>;
+                           UploadOutcome, UploadTrouble, RendezvousPut>;
 
 // ---- Out, to be carried out in order, without waiting for anything
 // -------------------------------

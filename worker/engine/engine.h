@@ -27,7 +27,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "proto/evograd/v1/job.pb.h"
-#include "proto/evograd/v1/job.pb.h"
 #include "worker/collective/communicator.h"
 
 namespace evograd {

@@ -6,6 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "proto/evograd/v1/worker.pb.h"
 #include "worker/engine/checkpoint.h"
 #include "worker/engine/state_codec.h"
 #include "worker/engine/tensor_file.h"

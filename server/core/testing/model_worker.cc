@@ -46,7 +46,7 @@ v1::StepResult ComputeStep(const v1::JobSpec& spec, int64_t step, HyperState* st
 }
 
 v1::Hello ModelWorker::Hello() const {
-  v1::Hello hello;
+  v1::Hello hello = identity_;
   hello.set_protocol_version(limits::kProtocolVersion);
   hello.set_worker_id(id_);
   hello.set_device_kind(kind_);
@@ -99,6 +99,10 @@ void ModelWorker::Receive(const v1::CoordinatorMessage& message) {
       return OnEnd(message.end_generation());
     case v1::CoordinatorMessage::kReleaseJob:
       return OnRelease(message.release_job().job());
+    case v1::CoordinatorMessage::kPrepareJob:
+      if (holding_) violations_.push_back(id_ + " was told to prepare a job while it held one");
+      preparing_ = message.prepare_job().start();
+      return;
     case v1::CoordinatorMessage::kRendezvous:
       return OnRendezvous(message.rendezvous());
     case v1::CoordinatorMessage::kAcknowledge: {
@@ -123,6 +127,7 @@ void ModelWorker::OnStart(const v1::StartGeneration& start) {
   }
   if (holding_ && !over_) violations_.push_back(id_ + " was in a generation that had not ended");
   start_ = start;
+  preparing_.reset();
   holding_ = attached_ = true;
   over_ = joined_ = left_due_ = finished_ = uploading_ = stored_final_ = false;
   committed_ = start.committed_steps();
@@ -139,6 +144,7 @@ void ModelWorker::OnEnd(const v1::EndGeneration& end) {
 }
 
 void ModelWorker::OnRelease(const std::string& job) {
+  preparing_.reset();
   if (holding_ && start_.job() == job) {
     holding_ = has_state_ = joined_ = left_due_ = false;
     over_ = true;
@@ -209,10 +215,23 @@ void ModelWorker::SendResults(const std::vector<v1::StepResult>& results) {
   Say(std::move(message));
 }
 
-void ModelWorker::SendLeft(const std::string& reason) {
+void ModelWorker::SendFailed(const v1::StartGeneration& start, const std::string& message,
+                             v1::FailureScope scope) {
+  v1::WorkerMessage out;
+  out.mutable_failed()->set_job(start.job());
+  // A newcomer is in none yet.
+  out.mutable_failed()->set_generation(preparing_.has_value() ? 0 : start.generation());
+  out.mutable_failed()->mutable_error()->set_code(static_cast<int>(absl::StatusCode::kOutOfRange));
+  out.mutable_failed()->mutable_error()->set_message(message);
+  out.mutable_failed()->set_scope(scope);
+  Say(std::move(out));
+}
+
+void ModelWorker::SendLeft(const std::string& reason, const std::vector<int>& suspects) {
   v1::WorkerMessage message;
   *message.mutable_generation_left()->mutable_held() = Held();
   message.mutable_generation_left()->set_reason(reason);
+  for (const int rank : suspects) message.mutable_generation_left()->add_suspect_ranks(rank);
   Say(std::move(message));
 }
 
@@ -249,24 +268,36 @@ void ModelWorker::Finish() {
 }
 
 void ModelWorker::Work() {
+  if (preparing_.has_value()) {
+    const v1::StartGeneration start = *preparing_;
+    if (!unprepared_.empty()) {
+      SendFailed(start, unprepared_, v1::JOB_HERE);
+    } else {
+      v1::WorkerMessage message;
+      message.mutable_prepared()->set_job(start.job());
+      message.mutable_prepared()->set_job_uid(start.job_uid());
+      Say(std::move(message));
+    }
+    preparing_.reset();
+    return;
+  }
   if (!holding_) return;
   if (left_due_) {
     left_due_ = false;
-    return SendLeft("");
+    return SendLeft("", {});
   }
   if (over_) return;
   if (!leave_reason_.empty()) {
     over_ = true;
-    return SendLeft(std::exchange(leave_reason_, ""));
+    return SendLeft(std::exchange(leave_reason_, ""), std::exchange(suspects_, {}));
   }
   if (!fail_message_.empty()) {
     over_ = true;
-    v1::WorkerMessage message;
-    message.mutable_failed()->set_job(start_.job());
-    message.mutable_failed()->set_generation(start_.generation());
-    message.mutable_failed()->mutable_error()->set_code(11);
-    message.mutable_failed()->mutable_error()->set_message(std::exchange(fail_message_, ""));
-    return Say(std::move(message));
+    return SendFailed(start_, std::exchange(fail_message_, ""), fail_scope_);
+  }
+  if (!joined_ && !unprepared_.empty()) {
+    over_ = true;
+    return SendFailed(start_, unprepared_, v1::JOB_HERE);
   }
   if (!joined_) {
     if (start_.rank() == 0) JoinAsDonor();

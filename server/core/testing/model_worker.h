@@ -46,8 +46,18 @@ class ModelWorker {
   // From now on: its results have a wrong checksum; it leaves its generation at its next chance;
   // its job fails there.
   void CorruptResults() { corrupt_ = true; }
-  void LeaveUnasked(const std::string& reason) { leave_reason_ = reason; }
-  void FailNext(const std::string& message) { fail_message_ = message; }
+  void LeaveUnasked(const std::string& reason, const std::vector<int>& suspects = {}) {
+    leave_reason_ = reason;
+    suspects_ = suspects;
+  }
+  void FailNext(const std::string& message, v1::FailureScope scope = v1::EVERYWHERE) {
+    fail_message_ = message;
+    fail_scope_ = scope;
+  }
+  // Each time that it prepares a job or begins in a generation it fails so; "" ends that.
+  void FailToPrepare(const std::string& message) { unprepared_ = message; }
+  // What tells its process, machine and network from others.
+  v1::Hello* identity() { return &identity_; }
 
   bool holds_job() const { return holding_; }
   const std::string& job_uid() const { return start_.job_uid(); }
@@ -70,7 +80,9 @@ class ModelWorker {
   void ComputePhase();
   void Finish();
   void SendResults(const std::vector<v1::StepResult>& results);
-  void SendLeft(const std::string& reason);
+  void SendLeft(const std::string& reason, const std::vector<int>& suspects);
+  void SendFailed(const v1::StartGeneration& start, const std::string& message,
+                  v1::FailureScope scope);
   v1::HeldState Held() const;
   void Say(v1::WorkerMessage message);
 
@@ -94,7 +106,12 @@ class ModelWorker {
   std::map<int64_t, v1::StepResult> pending_;
   absl::optional<v1::UploadCheckpointRequest> upload_;
   bool corrupt_ = false;
-  std::string leave_reason_, fail_message_;
+  std::string leave_reason_, fail_message_, unprepared_;
+  std::vector<int> suspects_;
+  v1::FailureScope fail_scope_ = v1::EVERYWHERE;
+  v1::Hello identity_;
+  // A job that others compute, whose data it reads.
+  absl::optional<v1::StartGeneration> preparing_;
   std::vector<v1::WorkerMessage> output_;
   std::vector<std::string> violations_;
 };

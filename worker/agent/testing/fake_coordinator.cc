@@ -147,6 +147,12 @@ void FakeCoordinator::RefuseUploads(grpc::Status status) {
   upload_refusal_ = status;
 }
 
+void FakeCoordinator::RefuseDownloads(grpc::Status status, int count) {
+  absl::MutexLock lock(&mutex_);
+  download_refusal_ = status;
+  downloads_to_refuse_ = count;
+}
+
 void FakeCoordinator::WaitForRefusedUploads(int count) {
   absl::MutexLock lock(&mutex_);
   const auto there = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -199,6 +205,10 @@ grpc::Status FakeCoordinator::DownloadCheckpoint(
   File file;
   {
     absl::MutexLock lock(&mutex_);
+    if (downloads_to_refuse_ > 0) {
+      --downloads_to_refuse_;
+      return download_refusal_;
+    }
     const auto found = files_.find(request->name());
     if (found == files_.end()) return {grpc::StatusCode::NOT_FOUND, "no such checkpoint"};
     file = found->second;

@@ -44,8 +44,9 @@ class FakeCoordinator : public v1::WorkerService::Service {
 
   // New streams are refused with this until it is OK again.
   void Refuse(grpc::Status status);
-  // So are uploads.
+  // So are uploads, and the next `count` downloads.
   void RefuseUploads(grpc::Status status);
+  void RefuseDownloads(grpc::Status status, int count);
   void WaitForRefusedUploads(int count);
 
   // The stored checkpoint's bytes, by name; empty where there is none.
@@ -84,6 +85,8 @@ class FakeCoordinator : public v1::WorkerService::Service {
   grpc::Status refusal_ ABSL_GUARDED_BY(mutex_);
   grpc::Status upload_refusal_ ABSL_GUARDED_BY(mutex_);
   int uploads_refused_ ABSL_GUARDED_BY(mutex_) = 0;
+  grpc::Status download_refusal_ ABSL_GUARDED_BY(mutex_);
+  int downloads_to_refuse_ ABSL_GUARDED_BY(mutex_) = 0;
   std::string address_;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/status_macros.h"
+#include "proto/evograd/v1/worker.pb.h"
 
 namespace evograd::agent {
 namespace {

@@ -31,12 +31,14 @@ CommunicatorFactory GroupMaker::factory() {
   };
 }
 
-TestWorker::TestWorker(const std::string& id, const std::string& coordinator, GroupMaker* groups) {
+TestWorker::TestWorker(const std::string& id, const std::string& coordinator, GroupMaker* groups,
+                       const std::string& host) {
   AgentOptions options;
   options.coordinator = coordinator;
   options.hello.set_protocol_version(1);
   options.hello.set_worker_id(id);
   options.hello.set_device_kind(v1::CPU);
+  options.hello.set_host(host);
   options.make_engine = puppet_.factory();
   options.make_communicator = groups->factory();
   options.reconnect_min = absl::Milliseconds(5);

@@ -30,7 +30,8 @@ class GroupMaker {
 
 class TestWorker {
  public:
-  TestWorker(const std::string& id, const std::string& coordinator, GroupMaker* groups);
+  TestWorker(const std::string& id, const std::string& coordinator, GroupMaker* groups,
+             const std::string& host = "");
   ~TestWorker();
 
   // Ends the agent, and says how.

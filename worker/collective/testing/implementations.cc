@@ -5,10 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
-#include "worker/collective/gloo_communicator.h"
 #include "worker/collective/in_memory_rendezvous.h"
 #include "worker/collective/in_process_communicator.h"
 #include "worker/collective/nccl_communicator.h"
+#include "worker/collective/tcp_communicator.h"
 #include "worker/collective/testing/run_ranks.h"
 
 namespace evograd {
@@ -17,8 +17,8 @@ std::ostream& operator<<(std::ostream& out, Implementation implementation) {
   switch (implementation) {
     case Implementation::kInProcess:
       return out << "InProcess";
-    case Implementation::kGloo:
-      return out << "Gloo";
+    case Implementation::kTcp:
+      return out << "Tcp";
     case Implementation::kNccl:
       return out << "Nccl";
   }
@@ -46,8 +46,8 @@ absl::StatusOr<Ranks> MakeRanks(Implementation implementation, int size, absl::D
     options.rendezvous_timeout = absl::Seconds(60);
     options.interface_address = "127.0.0.1";
     options.cuda_device = rank;
-    auto made = implementation == Implementation::kGloo
-                    ? CreateGlooCommunicator(options, rendezvous)
+    auto made = implementation == Implementation::kTcp
+                    ? CreateTcpCommunicator(options, rendezvous)
                     : CreateNcclCommunicator(options, rendezvous);
     statuses[rank] = made.status();
     if (made.ok()) ranks[rank] = *std::move(made);

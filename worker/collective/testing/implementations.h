@@ -12,7 +12,7 @@
 
 namespace evograd {
 
-enum class Implementation { kInProcess, kGloo, kNccl };
+enum class Implementation { kInProcess, kTcp, kNccl };
 
 std::ostream& operator<<(std::ostream& out, Implementation implementation);
 

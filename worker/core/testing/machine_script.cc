@@ -16,7 +16,9 @@ std::string HeldText(const v1::HeldState& held) {
 std::string Text(const Send& send) {
   const v1::WorkerMessage& m = send.message;
   if (m.has_hello()) {
-    return m.hello().has_held() ? absl::StrCat("hello ", HeldText(m.hello().held())) : "hello";
+    if (m.hello().has_held()) return absl::StrCat("hello ", HeldText(m.hello().held()));
+    return m.hello().busy_job().empty() ? "hello"
+                                        : absl::StrCat("hello busy ", m.hello().busy_job());
   }
   if (m.has_results()) {
     const auto number = [](std::string* out, const v1::StepResult& r) {
@@ -28,13 +30,20 @@ std::string Text(const Send& send) {
   if (m.has_generation_left()) {
     const v1::GenerationLeft& left = m.generation_left();
     return absl::StrCat("left ", HeldText(left.held()),
-                        left.reason().empty() ? "" : absl::StrCat(" (", left.reason(), ")"));
+                        left.reason().empty() ? "" : absl::StrCat(" (", left.reason(), ")"),
+                        left.suspect_ranks().empty() ? "" : " suspects ",
+                        absl::StrJoin(left.suspect_ranks(), ","));
   }
   if (m.has_finished()) return absl::StrCat("finished g", m.finished().generation());
   if (m.has_failed()) {
+    const std::string scope = m.failed().scope() == v1::EVERYWHERE     ? ""
+                              : m.failed().scope() == v1::ANY_JOB_HERE ? "any job here: "
+                                                                       : "here: ";
     return absl::StrCat("failed g", m.failed().generation(), " ", m.failed().error().code(), " ",
-                        m.failed().error().message(), " by ", m.failed().error().worker());
+                        scope, m.failed().error().message(), " by ", m.failed().error().worker());
   }
+  if (m.has_prepared()) return absl::StrCat("prepared ", m.prepared().job());
+  if (m.has_trouble()) return absl::StrCat("trouble ", m.trouble().text());
   if (m.has_released()) return absl::StrCat("released ", m.released().job());
   return absl::StrCat("put g", m.rendezvous().generation(), " ", m.rendezvous().key());
 }
@@ -98,6 +107,13 @@ std::string MachineScript::Connect() {
 
 std::string MachineScript::Start(int64_t generation, const StartOptions& options) {
   return Do(StartMessage(generation, options));
+}
+
+std::string MachineScript::Prepare(const StartOptions& options) {
+  v1::CoordinatorMessage message;
+  *message.mutable_prepare_job()->mutable_start() =
+      StartMessage(/*generation=*/0, options).start_generation();
+  return Do(message);
 }
 
 std::string MachineScript::End(int64_t generation, const std::string& job) {

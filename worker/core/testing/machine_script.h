@@ -26,6 +26,7 @@ class MachineScript : public testing::Test {
   // A new stream and its Welcome; the Hello.
   std::string Connect();
   std::string Start(int64_t generation, const StartOptions& options);
+  std::string Prepare(const StartOptions& options);
   std::string End(int64_t generation, const std::string& job = "jobs/a");
   std::string Ack(int64_t generation, int64_t committed, const std::string& job = "jobs/a");
   std::string Release(const std::string& job = "jobs/a");

@@ -1,4 +1,4 @@
-// One rank in a process of its own, for process_death_test: `gloo_peer RANK SIZE TIMEOUT_MS BYTES`
+// One rank in a process of its own, for process_death_test: `tcp_peer RANK SIZE TIMEOUT_MS BYTES`
 // with the test's socket as file descriptor 3. It repeats one round of large collectives until one
 // fails.
 //
@@ -10,7 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
-#include "worker/collective/gloo_communicator.h"
+#include "worker/collective/tcp_communicator.h"
 #include "worker/collective/testing/frames.h"
 
 namespace evograd {
@@ -35,7 +35,7 @@ class RendezvousThroughTest : public Rendezvous {
 
 absl::Status Work(const CommunicatorOptions& options, size_t bytes) {
   RendezvousThroughTest rendezvous;
-  EVOGRAD_ASSIGN_OR_RETURN(auto communicator, CreateGlooCommunicator(options, rendezvous));
+  EVOGRAD_ASSIGN_OR_RETURN(auto communicator, CreateTcpCommunicator(options, rendezvous));
   std::vector<char> send(options.size * bytes), receive(options.size * bytes);
   for (int round = 0;; ++round) {
     if (!WriteFrame(kTest, {"round", absl::StrCat(round)})) std::exit(1);

@@ -1,0 +1,171 @@
+// What failed, whose fault it is, and what becomes of it: see Groups.
+#include <algorithm>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/service_limits.h"
+#include "server/core/groups.h"
+
+namespace evograd {
+
+void Groups::PutAside(const WorkerEntry& worker, JobEntry* job, bool any_job,
+                      const std::string& reason) {
+  state_.set_aside.Add({worker.id, worker.hello.process_nonce()},
+                       any_job ? SetAside::Job() : SetAside::Job{job->uid(), job->job().name()},
+                       reason, state_.now.monotonic_ms);
+  state_.AddNotice(job, worker.id,
+                   absl::StrCat(worker.id.value(), " is ",
+                                state_.set_aside.Reason(worker.id, state_.now.monotonic_ms)));
+  state_.dirty = true;
+}
+
+void Groups::WorkerFailed(WorkerEntry* worker, JobEntry* job, v1::FailureScope scope,
+                          v1::JobError error) {
+  const bool newcomer = worker->newcomer();
+  const bool any_job = scope == v1::ANY_JOB_HERE;
+  PutAside(*worker, job, any_job, error.message());
+  // Those that compute never hear of it.
+  if (newcomer) return Release(worker, job->job().name());
+  Trials& trials = job->active->trials;
+  if (!any_job) trials.failures.push_back({worker->id, error});
+  if (IsTheJobsFault(*job, *worker)) {
+    std::set<WorkerId> said;
+    for (const WorkerFailure& failure : trials.failures) said.insert(failure.worker);
+    if (said.size() > 1) {
+      error.set_message(
+          absl::StrCat(error.message(), " (", said.size(), " workers failed at the job)"));
+    }
+    return FailJob(job, std::move(error));
+  }
+  Group& group = job->active->group;
+  group.disturbed = true;
+  group.disturbance =
+      absl::StrCat("worker ", worker->id.value(), " is set aside: ", error.message());
+  EndGeneration(job, std::string(group.disturbance));
+  if (job->active == nullptr) return;
+  // Another set of workers need not wait.
+  job->active->trials.retry_at_ms = 0;
+  Release(worker, job->job().name());
+}
+
+bool Groups::AnotherMayDo(const JobEntry& job, const WorkerId& than) {
+  const Make make{job.record.device_kind, job.job().numerics()};
+  for (const auto& [id, worker] : state_.workers.all()) {
+    if (id == than || state_.set_aside.Covers(id, job.uid(), state_.now.monotonic_ms)) continue;
+    if (!HasProgress(job) || MakeOf(worker) == make) return true;
+  }
+  return false;
+}
+
+bool Groups::IsTheJobsFault(const JobEntry& job, const WorkerEntry& worker) {
+  const std::vector<WorkerFailure>& failures = job.active->trials.failures;
+  if (failures.empty()) return false;
+  std::set<WorkerId> said;
+  int by_this = 0;
+  for (const WorkerFailure& failure : failures) {
+    said.insert(failure.worker);
+    if (failure.worker == worker.id) ++by_this;
+  }
+  if (failures.size() >= limits::kMaxFailuresWithoutProgress) return true;
+  if (said.size() >= limits::kSeveralWorkers && !HasProgress(job)) return true;
+  if (AnotherMayDo(job, worker.id)) return false;
+  // What has computed before may do so again, once; what never has will not.
+  return !HasProgress(job) || by_this > 1;
+}
+
+bool Groups::BlameForUnreachable(JobEntry* job) {
+  const Group& group = job->active->group;
+  if (group.progressed) return false;
+  const std::set<WorkerId>& worked = job->active->trials.worked;
+  // Who worked with the others before is trusted more, then who is accused by fewer, then who was
+  // there first.
+  WorkerEntry* blamed = nullptr;
+  std::tuple<bool, size_t, size_t> worst;
+  for (size_t rank = 0; rank < group.ranks.size(); ++rank) {
+    const WorkerId& id = group.ranks[rank];
+    const auto accusers = group.accusers_of.find(id);
+    WorkerEntry* worker = state_.workers.Find(id);
+    if (accusers == group.accusers_of.end() || group.excused.count(id) > 0 || worker == nullptr ||
+        worker->job_uid != job->uid()) {
+      continue;
+    }
+    const std::tuple<bool, size_t, size_t> badness(worked.count(id) == 0, accusers->second.size(),
+                                                   rank);
+    if (blamed == nullptr || badness > worst) {
+      blamed = worker;
+      worst = badness;
+    }
+  }
+  // Where nobody is a newcomer to those that worked, the network between them has to heal.
+  if (blamed == nullptr || (!worked.empty() && !std::get<0>(worst))) return false;
+  PutAside(*blamed, job, /*any_job=*/false, group.disturbance);
+  Release(blamed, job->job().name());
+  job->active->trials.retry_at_ms = 0;
+  return true;
+}
+
+void Groups::Progressed(JobEntry* job, bool newly) {
+  Group& group = job->active->group;
+  ActiveJob& active = *job->active;
+  active.last_step_ms = state_.now.monotonic_ms;
+  if (newly) {
+    active.trials.failures.clear();
+    active.trials.restarts = 0;
+  }
+  if (group.progressed) return;
+  group.progressed = true;
+  active.trials.worked = std::set<WorkerId>(group.ranks.begin(), group.ranks.end());
+  for (const WorkerId& id : group.ranks) state_.set_aside.DidWell(id, job->uid());
+  // A group that has shown that it works may grow.
+  state_.dirty = true;
+}
+
+void Groups::WorkerPrepared(WorkerEntry* worker) { Enter(worker, WorkerPhase::kPrepared); }
+
+void Groups::WatchProgress() {
+  for (JobEntry* job : state_.jobs.Engaged()) {
+    if (job->active->group.phase == GroupPhase::kRunning) WatchGroup(job);
+  }
+  for (auto& [id, worker] : state_.workers.all()) {
+    if (worker.phase != WorkerPhase::kPreparing ||
+        worker.doing.still_seconds() * 1000 < limits::kPrepareStillMs) {
+      continue;
+    }
+    JobEntry* job = state_.jobs.FindByUid(worker.job_uid);
+    PutAside(worker, job, /*any_job=*/false, "reading the job's data does not get on");
+    Release(&worker, job->job().name());
+  }
+}
+
+void Groups::WatchGroup(JobEntry* job) {
+  const Group& group = job->active->group;
+  double patience = job->job().spec().collective_timeout_seconds();
+  // Before its first result a group reads data, from disks that may be slow.
+  if (!group.progressed) patience = std::max(patience, limits::kPrepareStillMs / 1000.0);
+  size_t waiting = 0;
+  for (const WorkerId& id : group.ranks) {
+    WorkerEntry* worker = state_.workers.Find(id);
+    if (worker == nullptr || worker->phase != WorkerPhase::kMember) return;
+    const v1::Heartbeat& doing = worker->doing;
+    if (doing.waiting()) {
+      if (doing.doing_seconds() >= patience) ++waiting;
+      continue;
+    }
+    if (doing.doing().empty() || doing.still_seconds() < patience) continue;
+    v1::JobError error;
+    error.set_code(static_cast<int>(absl::StatusCode::kDeadlineExceeded));
+    error.set_message(absl::StrCat("its engine has stood still for ",
+                                   static_cast<int64_t>(doing.still_seconds()), " s at `",
+                                   doing.doing(), "`"));
+    error.set_worker(WorkerName(id));
+    return WorkerFailed(worker, job, v1::ANY_JOB_HERE, std::move(error));
+  }
+  if (waiting > 0 && waiting == group.ranks.size()) {
+    EndGeneration(job, absl::StrCat("all its workers have waited for each other for ",
+                                    static_cast<int64_t>(patience), " s"));
+  }
+}
+
+}  // namespace evograd

@@ -1,0 +1,157 @@
+#include "server/rpc/download_call.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/service_limits.h"
+#include "common/status_macros.h"
+#include "server/rpc/call.h"
+#include "server/rpc/peer_name.h"
+#include "server/rpc/status_grpc.h"
+#include "spec/error.h"
+
+namespace evograd {
+
+DownloadCall::DownloadCall(CheckpointTransfer* transfer, grpc::CallbackServerContext* context,
+                           bool by_user)
+    : transfer_(*transfer),
+      slots_(by_user ? transfer->user_downloads_ : transfer->restores_),
+      host_(by_user ? HostOf(context->peer()) : "") {
+  end_.context = context;
+}
+
+DownloadCall* DownloadCall::Begin(CheckpointTransfer* transfer,
+                                  grpc::CallbackServerContext* context,
+                                  const v1::DownloadCheckpointRequest& request, bool by_user) {
+  std::shared_ptr<DownloadCall> call(new DownloadCall(transfer, context, by_user));
+  call->self_ = call;
+  transfer->watch_.Add(call);
+  transfer->loop_.Call(FindCheckpointInput{{}, request},
+                       [call](const absl::StatusOr<Answer>& answer) { call->Found(answer); });
+  return call.get();
+}
+
+void DownloadCall::Found(const absl::StatusOr<Answer>& answer) {
+  if (!answer.ok()) return End(answer.status());
+  location_ = std::get<CheckpointLocation>(*answer);
+  int64_t ticket = 0;
+  const absl::Status waits = slots_.Acquire(
+      host_.empty() ? location_.job_uid : host_,
+      [self = shared_from_this()](std::unique_ptr<TransferSlots::Slot> slot) {
+        self->Granted(std::move(slot));
+      },
+      &ticket);
+  if (!waits.ok()) return End(waits);
+  bool ended = false;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ticket_ = ticket;
+    ended = end_.finished;
+  }
+  if (ended) slots_.Forget(ticket);
+}
+
+void DownloadCall::Granted(std::unique_ptr<TransferSlots::Slot> slot) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (end_.finished) return;
+  }
+  // A thread's function is copied.
+  std::shared_ptr<TransferSlots::Slot> held = std::move(slot);
+  transfer_.StartThread([self = shared_from_this(), held]() mutable {
+    const absl::Status status = self->Send();
+    held = nullptr;
+    self->End(status);
+  });
+}
+
+// ---- On its own thread -----------------------------------------------------------------------
+
+absl::Status DownloadCall::Send() {
+  const absl::Status status = SendBytes();
+  if (status.code() != absl::StatusCode::kDataLoss) return status;
+  // Before the caller hears of it, so that what the caller says next finds the coordinator
+  // informed.
+  const absl::StatusOr<Done> told = CallAndWait<Done>(
+      &transfer_.loop_, DamagedCheckpointInput{{}, location_.job_uid, location_.checkpoint});
+  return told.ok() ? status : told.status();
+}
+
+absl::Status DownloadCall::SendBytes() {
+  EVOGRAD_ASSIGN_OR_RETURN(const std::unique_ptr<CheckpointFiles::Reader> reader,
+                           transfer_.files_.Read(location_.job_uid, location_.checkpoint));
+  *message_.mutable_checkpoint() = location_.checkpoint;
+  while (true) {
+    EVOGRAD_ASSIGN_OR_RETURN(const std::string bytes, reader->Next());
+    if (bytes.empty()) return absl::OkStatus();
+    for (size_t at = 0; at < bytes.size(); at += limits::kTransferChunkBytes) {
+      message_.set_chunk(
+          bytes.data() + at,
+          std::min(bytes.size() - at, static_cast<size_t>(limits::kTransferChunkBytes)));
+      EVOGRAD_RETURN_IF_ERROR(Write());
+      message_.clear_checkpoint();
+    }
+  }
+}
+
+absl::Status DownloadCall::Write() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (!end_.finished) {
+    writing_ = true;
+    peer_since_ms_ = StallWatch::Now();
+    StartWrite(&message_);
+    // Not before gRPC has let go of the message.
+    changed_.wait(lock, [this] { return !writing_; });
+  }
+  return end_.finished ? ended_ : absl::OkStatus();
+}
+
+// ---- gRPC's and the watch's ------------------------------------------------------------------
+
+void DownloadCall::OnWriteDone(bool ok) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  writing_ = false;
+  peer_since_ms_ = 0;
+  if (!ok) FinishOnce(absl::CancelledError("the receiver is gone"));
+  changed_.notify_all();
+}
+
+void DownloadCall::OnTime(int64_t now_ms) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const int64_t stall_ms = transfer_.watch_.stall_ms();
+  if (peer_since_ms_ != 0 && now_ms - peer_since_ms_ >= stall_ms && !end_.finished) {
+    FinishOnce(
+        MakeError(absl::StatusCode::kDeadlineExceeded,
+                  absl::StrCat("nothing of the download was read for ", stall_ms / 1000, " s"),
+                  "TRANSFER_STALLED"));
+  }
+  end_.CutIfStuck(now_ms, stall_ms);
+}
+
+void DownloadCall::OnCancel() { End(absl::CancelledError("the receiver is gone")); }
+
+void DownloadCall::End(const absl::Status& status) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  FinishOnce(status);
+}
+
+void DownloadCall::FinishOnce(const absl::Status& status) {
+  if (end_.finished) return;
+  end_.Finished();
+  ended_ = status;
+  Finish(ToGrpc(status));
+}
+
+void DownloadCall::OnDone() {
+  int64_t ticket = 0;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    end_.done = true;
+    ticket = ticket_;
+  }
+  slots_.Forget(ticket);
+  const std::shared_ptr<DownloadCall> last = std::move(self_);
+}
+
+}  // namespace evograd
