@@ -135,6 +135,8 @@ inline constexpr int kMinPingIntervalMs = 10'000;
 inline constexpr int kKeepaliveTimeoutMs = 60'000;
 // A new connection that does not speak HTTP/2.
 inline constexpr int kHandshakeTimeoutMs = 20'000;
+// A download in which nothing comes for so long is given up: a disk that has to spin up takes less.
+inline constexpr int kClientTransferIdleMs = 60'000;
 
 // Times `evograd run` and `up` start one of their programs again within an hour: more is a defect,
 // not an accident. With the waits below the last ones are a minute apart, so a disk that is full

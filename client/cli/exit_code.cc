@@ -39,16 +39,16 @@ int ExitCodeOf(v1::JobState state) {
 
 std::string ExitCodesHelp() {
   return R"(Exit codes of evograd:
-  0    all went well; of run, wait, watch and submit --wait: the job succeeded
+  0    all went well; of run, resume, wait, watch and submit --wait: the job succeeded
   1    an error that has no code of its own; the message says which
   2    the command line or a job file is wrong
   3    there is no such job, worker or checkpoint
   4    not allowed
-  5    no coordinator answers
+  5    no coordinator answers, or one that stopped did not come back
   6    the time given with --timeout is over
   7    the job failed
   8    the job was cancelled
-  130  interrupted by Ctrl-C; the job goes on (run and submit do not leave one half-made)
+  130  interrupted by Ctrl-C; the job goes on, after run and resume at the next resume
 )";
 }
 

@@ -3,6 +3,7 @@
 #define EVOGRAD_CLIENT_CLI_FOLLOW_H_
 
 #include <cstdint>
+#include <functional>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
@@ -48,11 +49,17 @@ struct FollowOptions {
   enum class Show { kNothing, kProgress, kJsonLines };
   Show show = Show::kProgress;
   absl::Time deadline = absl::InfiniteFuture();
+  // Events before are passed over: v1::Job::last_sequence for what is new alone.
   int64_t after_sequence = 0;
+  // Of each event, shown or not.
+  std::function<void(const v1::Event&)> on_event;
 };
 
-// Shows the job's events until it ends; answers the ended job. CANCELLED: `stopper` was stopped
-// (the job goes on). DEADLINE_EXCEEDED, and the client's errors.
+bool IsEnded(v1::JobState state);
+
+// Shows the job's events until it ends, and what it waits for while there are none; answers the
+// ended job. CANCELLED: `stopper` was stopped (the job goes on). DEADLINE_EXCEEDED: the job goes
+// on, or has ended and its events are not all shown as JSON. Else the client's errors.
 absl::StatusOr<v1::Job> Follow(Client* client, const v1::Job& job, const FollowOptions& options,
                                Terminal* terminal, Stopper* stopper);
 

@@ -17,7 +17,13 @@ namespace evograd {
 Interrupts::Interrupts() {
   sigset_t signals;
   sigemptyset(&signals);
-  for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
+  for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction action;
+    // A blocked signal comes to a signalfd even where it is ignored, and whoever ignores it (nohup;
+    // a shell, for what it starts with &) wants it to change nothing.
+    const bool ignored = sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+    if (!ignored) sigaddset(&signals, signal);
+  }
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC);
   stop_fd_ = eventfd(0, EFD_CLOEXEC);
@@ -51,13 +57,22 @@ void Interrupts::Serve() {
     if (poll(ready, 2, -1) < 0) continue;  // EINTR
     if (ready[1].revents != 0) return;
     signalfd_siginfo info;
-    if (read(signal_fd_, &info, sizeof(info)) != sizeof(info)) continue;
-    absl::MutexLock lock(&mutex_);
-    // Children die with this process (client/lib/child_process.h).
-    if (interrupted_ || !handler_) _exit(128 + static_cast<int>(info.ssi_signo));
-    interrupted_ = true;
-    handler_();
+    if (read(signal_fd_, &info, sizeof(info)) == sizeof(info)) {
+      Interrupt(static_cast<int>(info.ssi_signo));
+    }
   }
+}
+
+void Interrupts::Interrupt(int signal) {
+  absl::MutexLock lock(&mutex_);
+  const bool closed = signal == SIGPIPE;
+  // Ctrl-C ends what reads the output too (`| tee`): that is no second wish.
+  if (closed && interrupted_) return;
+  // Children die with this process (client/lib/child_process.h).
+  if (signalled_ || !handler_) _exit(128 + signal);
+  signalled_ = !closed;
+  interrupted_ = true;
+  handler_();
 }
 
 }  // namespace evograd

@@ -2,9 +2,9 @@
 //
 // Made first thing in main: it blocks the signals in this thread and so in all that are started
 // later. The first signal calls the handler; a second one, or one without a handler, ends the
-// process.
+// process. Signals that were ignored when the process began stay ignored, here and in children.
 //
-// Threads: SetHandler from any; the handler is called from one of its own.
+// Threads: any; the handler is called from one of its own, or from that which calls Interrupt.
 #ifndef EVOGRAD_CLIENT_CLI_INTERRUPTS_H_
 #define EVOGRAD_CLIENT_CLI_INTERRUPTS_H_
 
@@ -27,6 +27,8 @@ class Interrupts {
   // came while there was a handler before calls the new one at once.
   void SetHandler(std::function<void()> handler);
   bool interrupted() const;
+  // As if the signal had come. SIGPIPE, an output that nobody reads, is never a second one.
+  void Interrupt(int signal);
 
  private:
   void Serve();
@@ -35,6 +37,7 @@ class Interrupts {
   int stop_fd_;
   mutable absl::Mutex mutex_;
   bool interrupted_ ABSL_GUARDED_BY(mutex_) = false;
+  bool signalled_ ABSL_GUARDED_BY(mutex_) = false;
   std::function<void()> handler_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,46 @@
 namespace evograd {
 namespace {
 
+// Of calls that only make a message or a description better.
+constexpr absl::Duration kDetachTimeout = absl::Seconds(2);
+constexpr absl::Duration kRecentTimeout = absl::Seconds(5);
+// A description need not read a record of millions.
+constexpr int64_t kRecentEvents = 2000;
+
 // The first operand as a job's resource name.
 std::string NamedJob(const Session& session) { return JobName(session.arguments.operands()[0]); }
+
+// What Ctrl-C leaves behind, which may have ended in the meantime.
+void SayDetached(Session* session, const v1::Job& job) {
+  const std::string id = ShortName(job.name());
+  const auto now = Client(ClientOptions{session->coordinator, kDetachTimeout}).GetJob(job.name());
+  if (now.ok() && IsEnded(now->state())) {
+    session->terminal->Say(absl::StrCat(job.name(), " has ended (", v1::JobState_Name(now->state()),
+                                        "): evograd describe ", id));
+    return;
+  }
+  session->terminal->Say(absl::StrCat("The job goes on. Watch it again: evograd watch ", id,
+                                      "; end it: evograd cancel ", id));
+}
+
+// The last events of a job that lost workers; empty where they do not come at once.
+std::vector<v1::Event> RecentEvents(Client* client, const v1::Job& job) {
+  std::vector<v1::Event> events;
+  const int64_t last = job.last_sequence();
+  if (last == 0 || job.recoveries() + job.restarts() == 0) return events;
+  WatchOptions options;
+  options.patience = absl::ZeroDuration();
+  options.deadline = absl::Now() + kRecentTimeout;
+  const int64_t after = std::max<int64_t>(0, last - kRecentEvents);
+  const std::unique_ptr<JobWatcher> watcher = client->Watch(job.name(), after, options);
+  v1::Event event;
+  while (watcher->sequence() < last) {
+    const absl::StatusOr<bool> more = watcher->Next(&event);
+    if (!more.ok() || !*more) break;
+    events.push_back(event);
+  }
+  return events;
+}
 
 // Follows a job until its end or Ctrl-C; says how it ended; the exit code.
 int FollowToEnd(Session* session, Client* client, const v1::Job& job, FollowOptions options) {
@@ -30,10 +69,8 @@ int FollowToEnd(Session* session, Client* client, const v1::Job& job, FollowOpti
   const InterruptHandler handler(session->interrupts, [&] { stopper.Stop(); });
   options.deadline = session->Deadline();
   const absl::StatusOr<v1::Job> ended = Follow(client, job, options, session->terminal, &stopper);
-  if (stopper.stopped()) {
-    const std::string id = ShortName(job.name());
-    session->terminal->Say(absl::StrCat("The job goes on. Watch it again: evograd watch ", id,
-                                        "; end it: evograd cancel ", id));
+  if (!ended.ok() && stopper.stopped()) {
+    SayDetached(session, job);
     return kExitInterrupted;
   }
   if (!ended.ok()) return session->Fail(ended.status());
@@ -114,8 +151,10 @@ int DescribeVerb(Session* session) {
         return true;
       });
   if (!status.ok()) return session->Fail(status);
-  session->terminal->Print(
-      JobDescription(*job, checkpoints, session->terminal->State(job->state()), absl::Now()));
+  const absl::Time now = absl::Now();
+  session->terminal->Print(JobDescription(*job, checkpoints,
+                                          StepsBack(RecentEvents(&client, *job), now),
+                                          session->terminal->State(job->state()), now));
   return kExitOk;
 }
 
@@ -137,6 +176,7 @@ int WaitVerb(Session* session) {
   if (!job.ok()) return session->Fail(job.status());
   FollowOptions options;
   options.show = FollowOptions::Show::kNothing;
+  options.after_sequence = job->last_sequence();
   return FollowToEnd(session, &client, *job, options);
 }
 

@@ -14,12 +14,19 @@ namespace {
 // As fast as an eye follows.
 constexpr absl::Duration kRedraw = absl::Milliseconds(100);
 constexpr absl::Duration kPlainInterval = absl::Seconds(5);
+// What stands still is said again so often.
+constexpr absl::Duration kStillInterval = absl::Minutes(1);
 // Long enough to smooth, short enough to follow a change of the group.
 constexpr absl::Duration kPaceWindow = absl::Seconds(30);
 constexpr int64_t kPaceMinSteps = 5;
 constexpr int kBarWidth = 20;
 // Of the part of a line that is not the bar.
 constexpr int kRoomForBar = 110;
+
+// What is said once as long as it is the same.
+std::string Cause(v1::JobState state, const std::string& reason) {
+  return absl::StrCat(v1::JobState_Name(state), ": ", reason);
+}
 
 }  // namespace
 
@@ -28,21 +35,56 @@ Progress::Progress(Terminal* terminal, const v1::Job& job) : terminal_(terminal)
 Progress::~Progress() { terminal_->ClearLiveLine(); }
 
 void Progress::OnEvent(const v1::Event& event, absl::Time now) {
+  said_.clear();
+  away_ = false;
   if (event.has_steps_committed())
     return OnSteps(event.steps_committed(), ToTime(event.time()), now);
   const std::string line = Describe(event);
   if (!line.empty() && line != last_reason_) {
     terminal_->Say(absl::StrCat(ShortName(job_.name()), ": ", line));
   }
-  if (event.has_state_changed()) last_reason_ = line;
-  // What was fast before says nothing about the new group.
-  if (event.has_generation_started()) history_.clear();
+  if (event.has_state_changed()) {
+    last_reason_ = line;
+    if (!line.empty()) said_ = Cause(event.state_changed().state(), event.state_changed().reason());
+    said_time_ = now;
+  }
+  if (event.has_restarted()) completed_ = event.restarted().from_step();
+  if (event.has_generation_started()) {
+    completed_ = event.generation_started().step();
+    // What was fast before says nothing about the new group.
+    history_.clear();
+  }
+}
+
+void Progress::OnSilence(const v1::Job& job, absl::Time now) {
+  away_ = false;
+  const bool waits = job.state() == v1::PENDING;
+  if (!waits && !StandsStill(job, now, last_step_time_)) return;
+  const std::string line =
+      waits ? absl::StrCat("waits: ", job.reason()) : PresentReason(job, now, last_step_time_);
+  if (terminal_->live()) {
+    terminal_->SetLiveLine(
+        absl::StrCat(job.committed_steps(), "/", job_.spec().steps(), "  ", line));
+  }
+  const std::string cause = Cause(job.state(), job.reason());
+  if (said_ == cause && (terminal_->live() || now - said_time_ < kStillInterval)) return;
+  said_ = cause;
+  said_time_ = now;
+  terminal_->Say(absl::StrCat(ShortName(job_.name()), ": ", line));
+}
+
+void Progress::OnAway(const std::string& address) {
+  if (away_) return;
+  away_ = true;
+  terminal_->Say(absl::StrCat(ShortName(job_.name()), ": no coordinator answers at ", address,
+                              "; trying again"));
 }
 
 void Progress::OnSteps(const v1::StepsCommitted& steps, absl::Time committed, absl::Time now) {
   if (steps.steps_size() == 0) return;
   const v1::StepMetrics& last = *steps.steps().rbegin();
   completed_ = last.step() + 1;
+  last_step_time_ = committed;
   history_.emplace_back(committed, completed_);
   while (history_.front().first < committed - kPaceWindow) history_.pop_front();
   const bool end = completed_ >= job_.spec().steps();
@@ -72,8 +114,12 @@ std::string Progress::Describe(const v1::Event& event) const {
       const std::string workers =
           absl::StrJoin(started.workers(), ", ",
                         [](std::string* out, const std::string& name) { *out += ShortName(name); });
-      return absl::StrCat("generation ", started.generation(), ": ", workers,
-                          started.step() > 0 ? absl::StrCat(", from step ", started.step()) : "");
+      const std::string where =
+          started.step() < completed_
+              ? absl::StrCat(", back from step ", completed_, " to ", started.step())
+          : started.step() > 0 ? absl::StrCat(", from step ", started.step())
+                               : "";
+      return absl::StrCat("generation ", started.generation(), ": ", workers, where);
     }
     case v1::Event::kGenerationEnded:
       if (completed_ >= job_.spec().steps()) return "";  // as it should at the end
@@ -86,8 +132,15 @@ std::string Progress::Describe(const v1::Event& event) const {
       return absl::StrCat("checkpoint at step ", event.checkpoint_written().step(), ", ",
                           FormatBytes(event.checkpoint_written().size_bytes()));
     case v1::Event::kRestarted:
-      return absl::StrCat("started again from step ", event.restarted().from_step(), ": ",
-                          event.restarted().reason());
+      return absl::StrCat(event.restarted().from_step() < completed_
+                              ? absl::StrCat("went back from step ", completed_, " to ")
+                              : "started again from step ",
+                          event.restarted().from_step(), ": ", event.restarted().reason());
+    case v1::Event::kNotice:
+      return absl::StrCat(event.notice().text(),
+                          event.notice().worker().empty()
+                              ? ""
+                              : absl::StrCat(" (", ShortName(event.notice().worker()), ")"));
     default:
       return "";
   }

@@ -25,6 +25,12 @@ class Progress {
   ~Progress();
 
   void OnEvent(const v1::Event& event, absl::Time now);
+  // The job as it is, while there are no events: says what it waits for, and for how long.
+  void OnSilence(const v1::Job& job, absl::Time now);
+  // Nobody answers at the address.
+  void OnAway(const std::string& address);
+  // Where not all of its events are to come.
+  void SetCompleted(int64_t steps) { completed_ = steps; }
   // Names of hyperparameters are known from the first step on.
   void SetJob(const v1::Job& job) { job_ = job; }
 
@@ -42,6 +48,11 @@ class Progress {
   Terminal* const terminal_;
   v1::Job job_;
   std::string last_reason_;
+  // What was said of a wait, and when.
+  std::string said_;
+  absl::Time said_time_ = absl::InfinitePast();
+  bool away_ = false;
+  absl::Time last_step_time_ = absl::InfiniteFuture();
   int64_t completed_ = 0;
   // When the coordinator had committed how many steps, over the last half minute.
   std::deque<std::pair<absl::Time, int64_t>> history_;

@@ -139,5 +139,92 @@ TEST_F(ProgressTest, DecisionsAreTold) {
                                    "turn: started again from step 50: all workers were lost"));
 }
 
+TEST_F(ProgressTest, NoticesNameTheWorker) {
+  Open(false);
+  v1::Event event;
+  event.mutable_notice()->set_text("set aside: cannot read /data");
+  event.mutable_notice()->set_worker("workers/w2");
+  progress_->OnEvent(event, absl::UnixEpoch());
+  event.mutable_notice()->clear_worker();
+  progress_->OnEvent(event, absl::UnixEpoch());
+  EXPECT_THAT(Lines(), ElementsAre("turn: set aside: cannot read /data (w2)",
+                                   "turn: set aside: cannot read /data"));
+}
+
+TEST_F(ProgressTest, GoingBackIsNoGoingOn) {
+  Open(false);
+  v1::Event started;
+  started.mutable_generation_started()->set_generation(3);
+  started.mutable_generation_started()->add_workers("workers/a");
+  progress_->SetCompleted(138);
+  started.mutable_generation_started()->set_step(138);
+  progress_->OnEvent(started, absl::UnixEpoch());
+  started.mutable_generation_started()->set_step(15);
+  progress_->OnEvent(started, absl::UnixEpoch());
+  v1::Event restarted;
+  restarted.mutable_restarted()->set_from_step(10);
+  restarted.mutable_restarted()->set_reason("all workers were lost");
+  progress_->OnEvent(restarted, absl::UnixEpoch());
+  started.mutable_generation_started()->set_step(10);
+  progress_->OnEvent(started, absl::UnixEpoch());
+  EXPECT_THAT(Lines(), ElementsAre("turn: generation 3: a, from step 138",
+                                   "turn: generation 3: a, back from step 138 to 15",
+                                   "turn: went back from step 15 to 10: all workers were lost",
+                                   "turn: generation 3: a, from step 10"));
+}
+
+TEST_F(ProgressTest, SilenceIsExplainedOnceAndAgainAfterAWhile) {
+  Open(false);
+  v1::Job job = RotationJob();
+  job.set_state(v1::PENDING);
+  job.set_reason("needs 1 worker, and all 1 are busy");
+  const auto at = [](int64_t seconds) { return absl::FromUnixSeconds(1000 + seconds); };
+  progress_->OnSilence(job, at(2));
+  progress_->OnSilence(job, at(6));  // the same
+  job.set_reason("needs 1 worker, and none is connected");
+  progress_->OnSilence(job, at(10));
+  progress_->OnSilence(job, at(69));
+  progress_->OnSilence(job, at(70));
+  EXPECT_THAT(Lines(), ElementsAre("turn: waits: needs 1 worker, and all 1 are busy",
+                                   "turn: waits: needs 1 worker, and none is connected",
+                                   "turn: waits: needs 1 worker, and none is connected"));
+}
+
+TEST_F(ProgressTest, ARunningJobWithoutStepsSaysSo) {
+  Open(false);
+  progress_->OnEvent(Step(100), absl::FromUnixSeconds(10));  // at 10 s
+  chatter_.str("");
+  v1::Job job = RotationJob();
+  job.set_state(v1::RUNNING);
+  job.set_reason("computing on 2 workers");
+  job.set_committed_steps(10);
+  progress_->OnSilence(job, absl::FromUnixSeconds(15));
+  EXPECT_THAT(Lines(), IsEmpty());
+  progress_->OnSilence(job, absl::FromUnixSeconds(21));
+  progress_->OnSilence(job, absl::FromUnixSeconds(25));
+  job.set_reason("waiting for rank 1");
+  job.mutable_last_step_time()->set_seconds(9);  // the coordinator's word counts
+  progress_->OnSilence(job, absl::FromUnixSeconds(29));
+  EXPECT_THAT(Lines(), ElementsAre("turn: no step for 11s: computing on 2 workers",
+                                   "turn: no step for 20s: waiting for rank 1"));
+  progress_->OnAway("a:1");
+  progress_->OnAway("a:1");
+  EXPECT_THAT(Lines(), SizeIs(3));
+  EXPECT_THAT(Lines().back(), HasSubstr("no coordinator answers at a:1; trying again"));
+}
+
+TEST_F(ProgressTest, TheLiveLineCountsTheSilence) {
+  Open(true, 60);
+  v1::Job job = RotationJob();
+  job.set_state(v1::RUNNING);
+  job.set_reason("the checkpoint cannot be stored");
+  job.mutable_last_step_time()->set_seconds(1000);
+  progress_->OnSilence(job, absl::FromUnixSeconds(1015));
+  progress_->OnSilence(job, absl::FromUnixSeconds(1095));
+  EXPECT_THAT(chatter_.str(), HasSubstr("\x1b[K0/100  no step for 15s: the checkpoint"));
+  EXPECT_THAT(chatter_.str(), HasSubstr("\x1b[K0/100  no step for 95s: the checkpoint"));
+  EXPECT_THAT(chatter_.str(), Not(HasSubstr("turn: no step for 95s")));
+}
+
 }  // namespace
 }  // namespace evograd

@@ -20,6 +20,8 @@ namespace {
 
 using Pairs = std::vector<std::pair<std::string, std::string>>;
 
+// From then on a running job that has no step says so.
+constexpr absl::Duration kStill = absl::Seconds(10);
 constexpr char kAngle[] = "angle_degrees";
 constexpr char kTrueAngle[] = "true_angle_degrees";
 constexpr double kDegreesPerRadian = 57.29577951308232;
@@ -78,8 +80,16 @@ std::string ErrorText(const v1::JobError& error) {
                                            : absl::StrCat(" (on ", ShortName(error.worker()), ")"));
 }
 
-std::string StateAndReason(const v1::Job& job, const std::string& state) {
-  return absl::StrCat(state, job.reason().empty() ? "" : ": ", job.reason());
+std::string StateAndReason(const std::string& state, const std::string& reason) {
+  return absl::StrCat(state, reason.empty() ? "" : ": ", reason);
+}
+
+// As `told`, or what the job says itself; InfiniteFuture: unknown.
+absl::Time LastStep(const v1::Job& job, absl::Time told) {
+  if (job.has_last_step_time()) return ToTime(job.last_step_time());
+  if (told != absl::InfiniteFuture()) return told;
+  const bool none = job.committed_steps() == 0 && job.has_start_time();
+  return none ? ToTime(job.start_time()) : absl::InfiniteFuture();
 }
 
 std::string Joined(const google::protobuf::RepeatedPtrField<std::string>& names) {
@@ -89,8 +99,18 @@ std::string Joined(const google::protobuf::RepeatedPtrField<std::string>& names)
 
 std::string Recoveries(const v1::Job& job) {
   if (job.recoveries() == 0 && job.restarts() == 0) return "";
-  return absl::StrCat(job.recoveries(), " recoveries, ", job.restarts(),
-                      " restarts from a checkpoint (at most ", job.spec().max_restarts(), ")");
+  const auto times = [](int64_t count) {
+    return count == 1 ? std::string("once") : absl::StrCat(count, " times");
+  };
+  std::vector<std::string> parts;
+  if (job.recoveries() > 0) {
+    parts.push_back(absl::StrCat("went on after losing a worker ", times(job.recoveries())));
+  }
+  if (job.restarts() > 0) {
+    parts.push_back(absl::StrCat("started again from a checkpoint ", times(job.restarts()),
+                                 " (at most ", job.spec().max_restarts(), ")"));
+  }
+  return absl::StrJoin(parts, ", ");
 }
 
 // The pairs of the last step and evaluation that a report and a description share.
@@ -160,10 +180,26 @@ std::string FormatEntropy(const v1::Job& job, const v1::StepMetrics& step) {
   return absl::StrFormat("%.3g %%", 100 * share);
 }
 
+bool StandsStill(const v1::Job& job, absl::Time now, absl::Time last_step) {
+  if (job.state() != v1::RUNNING) return false;
+  // Steps may be slow by nature.
+  const absl::Duration usual = 3 * absl::Seconds(std::max(0.0, job.seconds_per_step()));
+  return now - LastStep(job, last_step) >= std::max(kStill, usual);
+}
+
+std::string PresentReason(const v1::Job& job, absl::Time now, absl::Time last_step) {
+  if (!StandsStill(job, now, last_step)) return job.reason();
+  const std::string age = FormatAge(now - LastStep(job, last_step));
+  const bool all = job.spec().steps() > 0 && job.committed_steps() >= job.spec().steps();
+  return StateAndReason(
+      all ? absl::StrCat("the last step was ", age, " ago") : absl::StrCat("no step for ", age),
+      job.reason());
+}
+
 std::string JobReport(const v1::Job& job, const std::string& state) {
   Pairs pairs = {
       {"job", job.name()},
-      {"state", StateAndReason(job, state)},
+      {"state", StateAndReason(state, job.reason())},
       {"error", job.has_error() ? ErrorText(job.error()) : ""},
       {"estimator", EstimatorSettings(job.spec().estimator())},
       {"meta-steps", absl::StrCat(job.committed_steps(), " of ", job.spec().steps())},
@@ -202,8 +238,33 @@ std::string ComparisonTable(const std::vector<v1::Job>& jobs) {
   return FormatTable(rows);
 }
 
+std::vector<std::string> StepsBack(const std::vector<v1::Event>& events, absl::Time now) {
+  std::vector<std::string> lines;
+  int64_t completed = 0;
+  std::string reason;
+  for (const v1::Event& event : events) {
+    if (event.has_steps_committed() && event.steps_committed().steps_size() > 0) {
+      completed = event.steps_committed().steps().rbegin()->step() + 1;
+    } else if (event.has_restarted()) {
+      reason = event.restarted().reason();
+    } else if (event.has_generation_ended()) {
+      reason = event.generation_ended().reason();
+    } else if (event.has_generation_started()) {
+      const int64_t step = event.generation_started().step();
+      if (step < completed) {
+        lines.push_back(StateAndReason(absl::StrCat("from step ", completed, " to ", step, ", ",
+                                                    FormatAge(now - ToTime(event.time())), " ago"),
+                                       reason));
+        completed = step;
+      }
+    }
+  }
+  return lines;
+}
+
 std::string JobDescription(const v1::Job& job, const std::vector<v1::Checkpoint>& checkpoints,
-                           const std::string& state, absl::Time now) {
+                           const std::vector<std::string>& steps_back, const std::string& state,
+                           absl::Time now) {
   std::string progress =
       absl::StrCat(job.committed_steps(), " of ", job.spec().steps(), " meta-steps");
   if (job.seconds_per_step() > 0) {
@@ -211,20 +272,26 @@ std::string JobDescription(const v1::Job& job, const std::vector<v1::Checkpoint>
     const double left = job.seconds_per_step() * (job.spec().steps() - job.committed_steps());
     if (job.state() == v1::RUNNING) absl::StrAppend(&progress, ", ETA ", FormatClock(left));
   }
+  std::string last_step;
+  if (job.state() == v1::RUNNING && job.has_last_step_time()) {
+    last_step = absl::StrCat(FormatAge(now - ToTime(job.last_step_time())), " ago");
+  }
   std::string workers;
   if (job.workers_size() > 0) {
     workers = absl::StrCat(Joined(job.workers()), " (generation ", job.generation(), ")");
   }
   Pairs pairs = {{"job", job.name()},
                  {"display name", job.spec().display_name()},
-                 {"state", StateAndReason(job, state)},
+                 {"state", StateAndReason(state, PresentReason(job, now))},
                  {"error", job.has_error() ? ErrorText(job.error()) : ""},
                  {"owner", job.owner()},
                  {"created", absl::StrCat(FormatAge(now - ToTime(job.create_time())), " ago")},
                  {"time", RunSeconds(job) < 0 ? "" : FormatSeconds(RunSeconds(job))},
                  {"progress", progress},
+                 {"last step", last_step},
                  {"workers", workers},
                  {"survived", Recoveries(job)}};
+  for (const std::string& line : steps_back) pairs.emplace_back("went back", line);
   AppendFigures(job, &pairs);
   if (!checkpoints.empty()) {
     int64_t last = 0;
@@ -246,21 +313,22 @@ std::string JobsTable(const std::vector<v1::Job>& jobs, absl::Time now) {
                     absl::StrCat(job.committed_steps()),
                     job.has_last_step() ? FormatNumber(job.last_step().validation_loss()) : "-",
                     absl::StrCat(job.workers_size()), FormatAge(now - ToTime(job.create_time())),
-                    job.reason()});
+                    PresentReason(job, now)});
   }
   return FormatTable(rows);
 }
 
 std::string WorkersTable(const std::vector<v1::Worker>& workers, absl::Time now) {
   std::vector<std::vector<std::string>> rows = {
-      {"NAME", "STATE", "DEVICE", "HOST", "PID", "JOB", "HEARTBEAT"}};
+      {"NAME", "STATE", "DEVICE", "HOST", "PID", "JOB", "HEARTBEAT", "REASON"}};
   for (const v1::Worker& worker : workers) {
     rows.push_back(
         {ShortName(worker.name()), v1::WorkerState_Name(worker.state()),
          absl::StrCat(v1::DeviceKind_Name(worker.device_kind()), " ", worker.device_name()),
          worker.host(), absl::StrCat(worker.process_id()),
          worker.job().empty() ? "-" : ShortName(worker.job()),
-         absl::StrCat(FormatAge(now - ToTime(worker.last_heartbeat_time())), " ago")});
+         absl::StrCat(FormatAge(now - ToTime(worker.last_heartbeat_time())), " ago"),
+         worker.reason()});
   }
   return FormatTable(rows);
 }

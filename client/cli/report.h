@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "proto/evograd/v1/event.pb.h"
 #include "proto/evograd/v1/job.pb.h"
 #include "proto/evograd/v1/worker.pb.h"
 
@@ -29,14 +30,26 @@ std::string FormatLosses(const v1::Job& job, const v1::StepMetrics& step);
 // no weights.
 std::string FormatEntropy(const v1::Job& job, const v1::StepMetrics& step);
 
+// What a job is about at present: its reason, and where a running one has not moved for a while,
+// for how long: "no step for 95s: waiting for rank 1". `last_step`: when the last step was seen,
+// where the job does not say it.
+std::string PresentReason(const v1::Job& job, absl::Time now,
+                          absl::Time last_step = absl::InfiniteFuture());
+// Whether that names a time.
+bool StandsStill(const v1::Job& job, absl::Time now, absl::Time last_step = absl::InfiniteFuture());
+
 // The end of a job: state, times, hyperparameters, final metrics, hashes. `state` is the state as
 // it is to be shown.
 std::string JobReport(const v1::Job& job, const std::string& state);
 // Several ended jobs side by side, a row each.
 std::string ComparisonTable(const std::vector<v1::Job>& jobs);
+// What became of steps: the record's events, oldest first, from anywhere on; a line for each time
+// that a job went back. Empty where it never did.
+std::vector<std::string> StepsBack(const std::vector<v1::Event>& events, absl::Time now);
 // A job in full, its spec as a job file last.
 std::string JobDescription(const v1::Job& job, const std::vector<v1::Checkpoint>& checkpoints,
-                           const std::string& state, absl::Time now);
+                           const std::vector<std::string>& steps_back, const std::string& state,
+                           absl::Time now);
 
 std::string JobsTable(const std::vector<v1::Job>& jobs, absl::Time now);
 std::string WorkersTable(const std::vector<v1::Worker>& workers, absl::Time now);

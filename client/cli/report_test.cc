@@ -8,6 +8,7 @@
 namespace evograd {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -58,7 +59,8 @@ TEST(JobReportTest, FailuresNameTheWorker) {
                                spec { steps: 9 max_restarts: 10 })");
   const std::string report = JobReport(job, "FAILED");
   EXPECT_THAT(report, HasSubstr("loss is NaN at step 3 (on w1)"));
-  EXPECT_THAT(report, HasSubstr("2 recoveries, 1 restarts from a checkpoint (at most 10)"));
+  EXPECT_THAT(report, HasSubstr("went on after losing a worker 2 times, started again from a "
+                                "checkpoint once (at most 10)"));
   EXPECT_THAT(report, Not(HasSubstr("train loss")));
 }
 
@@ -108,13 +110,67 @@ TEST(JobDescriptionTest, HasStateProgressAndSpec) {
   job.add_workers("workers/a");
   v1::Checkpoint checkpoint;
   checkpoint.set_step(80);
-  const std::string text =
-      JobDescription(job, {checkpoint}, "RUNNING", absl::FromUnixSeconds(1100));
+  const std::string text = JobDescription(job, {checkpoint}, {"from step 138 to 15"}, "RUNNING",
+                                          absl::FromUnixSeconds(1100));
   EXPECT_THAT(text, HasSubstr("100s ago"));
   EXPECT_THAT(text, HasSubstr("100 of 500 meta-steps, 0.125 s each, ETA 0:50"));
   EXPECT_THAT(text, HasSubstr("a (generation 3)"));
   EXPECT_THAT(text, HasSubstr("1, the last at step 80"));
+  EXPECT_THAT(text, HasSubstr("went back           from step 138 to 15\n"));
   EXPECT_THAT(text, HasSubstr("  estimator:\n    kind: evograd-shared\n    population: 4\n"));
+}
+
+TEST(PresentReasonTest, NamesHowLongNothingMoved) {
+  v1::Job job = Parse(R"(state: RUNNING reason: 'waiting for rank 1' committed_steps: 7
+                         last_step_time { seconds: 1000 } start_time { seconds: 900 })");
+  const auto at = [&](int64_t seconds) {
+    return PresentReason(job, absl::FromUnixSeconds(seconds));
+  };
+  EXPECT_EQ(at(1009), "waiting for rank 1");
+  EXPECT_EQ(at(1095), "no step for 95s: waiting for rank 1");
+  EXPECT_EQ(at(990), "waiting for rank 1");  // the other machine's clock is ahead
+  EXPECT_THAT(JobDescription(job, {}, {}, "RUNNING", absl::FromUnixSeconds(1095)),
+              HasSubstr("RUNNING: no step for 95s: waiting for rank 1\n"));
+  EXPECT_THAT(JobsTable({job}, absl::FromUnixSeconds(1095)),
+              HasSubstr("no step for 95s: waiting for rank 1\n"));
+  // Slow steps are no standing still.
+  job.set_seconds_per_step(40);
+  EXPECT_EQ(at(1095), "waiting for rank 1");
+  EXPECT_EQ(at(1125), "no step for 2m: waiting for rank 1");
+  job.clear_seconds_per_step();
+  // A coordinator that does not say when: from what was seen, or before the first step the start.
+  job.clear_last_step_time();
+  EXPECT_EQ(at(1095), "waiting for rank 1");
+  EXPECT_EQ(PresentReason(job, absl::FromUnixSeconds(1095), absl::FromUnixSeconds(1080)),
+            "no step for 15s: waiting for rank 1");
+  job.set_committed_steps(0);
+  EXPECT_EQ(at(950), "no step for 50s: waiting for rank 1");
+  job.mutable_spec()->set_steps(7);
+  job.set_committed_steps(7);
+  job.mutable_last_step_time()->set_seconds(1000);
+  EXPECT_EQ(at(1095), "the last step was 95s ago: waiting for rank 1");
+  job.set_state(v1::SUCCEEDED);
+  EXPECT_EQ(at(1095), "waiting for rank 1");
+}
+
+v1::Event ParseEvent(const std::string& text) {
+  v1::Event event;
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &event));
+  return event;
+}
+
+TEST(StepsBackTest, AGenerationThatBeginsBeforeTheLastStepWentBack) {
+  const std::vector<v1::Event> events = {
+      ParseEvent("generation_started { generation: 4 step: 100 }"),
+      ParseEvent("steps_committed { steps { step: 137 } }"),
+      ParseEvent("generation_ended { generation: 4 reason: 'w1 was lost' }"),
+      // Went on, as it should.
+      ParseEvent("generation_started { generation: 5 step: 138 }"),
+      ParseEvent("generation_ended { generation: 5 reason: 'w2 was lost' }"),
+      ParseEvent("time { seconds: 1000 } generation_started { generation: 6 step: 15 }"),
+      ParseEvent("steps_committed { steps { step: 20 } }")};
+  EXPECT_THAT(StepsBack(events, absl::FromUnixSeconds(1060)),
+              ::testing::ElementsAre("from step 138 to 15, 60s ago: w2 was lost"));
 }
 
 TEST(TablesTest, ListsAreReadable) {
@@ -129,9 +185,14 @@ TEST(TablesTest, ListsAreReadable) {
   worker.set_host("h");
   worker.set_process_id(12);
   worker.mutable_last_heartbeat_time()->set_seconds(1099);
-  EXPECT_EQ(WorkersTable({worker}, now),
-            "NAME  STATE  DEVICE  HOST  PID  JOB  HEARTBEAT\nw1    FREE   CPU     h     12   -    "
-            "1s ago\n");
+  EXPECT_EQ(
+      WorkersTable({worker}, now),
+      "NAME  STATE  DEVICE  HOST  PID  JOB  HEARTBEAT  REASON\nw1    FREE   CPU     h     12   "
+      "-    1s ago\n");
+  worker.set_state(v1::SET_ASIDE);
+  worker.set_reason("cannot read /data; not used for 30 s");
+  EXPECT_THAT(WorkersTable({worker}, now),
+              AllOf(HasSubstr("SET_ASIDE"), HasSubstr("cannot read /data; not used for 30 s\n")));
   v1::Checkpoint checkpoint;
   checkpoint.set_name("jobs/turn/checkpoints/5");
   checkpoint.set_step(5);

@@ -28,7 +28,7 @@ struct Session {
 
   Client MakeClient() const { return MakeClient(coordinator); }
   Client MakeClient(const std::string& address) const {
-    return Client(ClientOptions{address, std::min(timeout, absl::Seconds(10))});
+    return Client(ClientOptions{address, std::min(timeout, absl::Seconds(10)), timeout});
   }
   // When a verb that waits gives up.
   absl::Time Deadline() const { return absl::Now() + timeout; }

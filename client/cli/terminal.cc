@@ -3,8 +3,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
 namespace evograd {
@@ -12,6 +15,14 @@ namespace {
 
 // Back to the line's beginning, and all of it away.
 constexpr char kClearLine[] = "\r\x1b[K";
+
+// What writing to the stream came to, by errno, which was 0 before.
+int Flushed(std::ostream* stream) {
+  *stream << std::flush;
+  const int error = *stream ? 0 : errno != 0 ? errno : EIO;
+  stream->clear();
+  return error;
+}
 
 }  // namespace
 
@@ -33,25 +44,54 @@ TerminalOptions Terminal::Detect() {
 }
 
 void Terminal::Print(absl::string_view text) {
-  absl::MutexLock lock(&mutex_);
-  if (!live_line_.empty()) *chatter_ << kClearLine << std::flush;
-  *results_ << text << std::flush;
-  if (!live_line_.empty()) *chatter_ << live_line_ << std::flush;
+  int error;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!live_line_.empty()) *chatter_ << kClearLine << std::flush;
+    errno = 0;
+    *results_ << text;
+    error = Flushed(results_);
+    if (error != 0 && write_error_ == 0) write_error_ = error;
+    if (!live_line_.empty()) *chatter_ << live_line_ << std::flush;
+  }
+  Failed(error);
 }
 
 void Terminal::Say(absl::string_view line) {
+  int error;
+  {
+    absl::MutexLock lock(&mutex_);
+    errno = 0;
+    if (!live_line_.empty()) *chatter_ << kClearLine;
+    *chatter_ << line << "\n";
+    if (!live_line_.empty()) *chatter_ << live_line_;
+    error = Flushed(chatter_);
+  }
+  Failed(error);
+}
+
+void Terminal::Failed(int error) {
+  if (error != EPIPE || !closed_) return;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (told_closed_) return;
+    told_closed_ = true;
+  }
+  closed_();
+}
+
+std::string Terminal::WriteError() const {
   absl::MutexLock lock(&mutex_);
-  if (!live_line_.empty()) *chatter_ << kClearLine;
-  *chatter_ << line << "\n";
-  if (!live_line_.empty()) *chatter_ << live_line_;
-  *chatter_ << std::flush;
+  return write_error_ == 0 ? "" : std::strerror(write_error_);
 }
 
 void Terminal::SetLiveLine(const std::string& line) {
   if (!options_.live) return;
   absl::MutexLock lock(&mutex_);
-  // One column less: a full line would wrap. The line is ASCII.
+  // One column less: a full line would wrap.
   live_line_ = line.substr(0, options_.columns - 1);
+  // What others wrote may have anything in it.
+  for (char& c : live_line_) c = absl::ascii_isprint(c) ? c : ' ';
   *chatter_ << kClearLine << live_line_ << std::flush;
 }
 

@@ -1,11 +1,13 @@
 // Where the command writes: results to one stream, chatter to another, with what each can show.
 //
-// Threads: Say and Notice from any; all else from one.
+// Threads: OnClosed before all else; the rest from any.
 #ifndef EVOGRAD_CLIENT_CLI_TERMINAL_H_
 #define EVOGRAD_CLIENT_CLI_TERMINAL_H_
 
+#include <functional>
 #include <ostream>
 #include <string>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/string_view.h"
@@ -28,6 +30,11 @@ class Terminal {
   // Of the process's standard outputs and environment (NO_COLOR, COLUMNS).
   static TerminalOptions Detect();
 
+  // Called once, when a stream turns out to be a pipe that nobody reads any more.
+  void OnClosed(std::function<void()> closed) { closed_ = std::move(closed); }
+  // Why a result could not be written; empty while all were.
+  std::string WriteError() const;
+
   // A result: to stdout.
   void Print(absl::string_view text);
   // A line of chatter: to stderr; above the live line where there is one.
@@ -43,8 +50,14 @@ class Terminal {
   std::string State(v1::JobState state) const;
 
  private:
+  // `error` as errno says it, 0 where all is well.
+  void Failed(int error);
+
   const TerminalOptions options_;
-  absl::Mutex mutex_;
+  std::function<void()> closed_;
+  mutable absl::Mutex mutex_;
+  int write_error_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool told_closed_ ABSL_GUARDED_BY(mutex_) = false;
   std::ostream* const results_ ABSL_PT_GUARDED_BY(mutex_);
   std::ostream* const chatter_ ABSL_PT_GUARDED_BY(mutex_);
   std::string live_line_ ABSL_GUARDED_BY(mutex_);

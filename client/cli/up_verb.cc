@@ -1,10 +1,8 @@
 // `evograd up` and `evograd hypergradient`: the service's programs on this machine.
 #include <algorithm>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <string>
-#include <system_error>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +11,7 @@
 #include "client/cli/exit_code.h"
 #include "client/cli/job_files.h"
 #include "client/cli/session.h"
+#include "client/cli/temporary_folder.h"
 #include "client/cli/verbs.h"
 #include "client/lib/child_process.h"
 #include "client/lib/cluster.h"
@@ -52,38 +51,19 @@ class Ending {
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
 };
 
-// A temporary folder that goes with the object.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::error_code error;
-    path_ = std::filesystem::temp_directory_path(error) / "evograd-XXXXXX";
-    if (mkdtemp(&path_[0]) == nullptr) path_.clear();
-  }
-  ~TemporaryFolder() {
-    std::error_code error;
-    if (!path_.empty()) std::filesystem::remove_all(path_, error);
-  }
-  // Empty where it could not be made.
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 absl::Status ComputeHypergradient(const v1::JobSpec& spec, const std::string& device,
                                   const std::string& out) {
   EVOGRAD_ASSIGN_OR_RETURN(const std::string worker, FindProgram("worker"));
-  const TemporaryFolder folder;
-  const std::string spec_path = folder.path() + "/job.pb";
+  EVOGRAD_ASSIGN_OR_RETURN(const auto folder, TemporaryFolder::Make());
+  const std::string spec_path = folder->path() + "/job.pb";
   std::ofstream file(spec_path, std::ios::binary);
-  if (folder.path().empty() || !spec.SerializeToOstream(&file) || !file.flush()) {
+  if (!spec.SerializeToOstream(&file) || !file.flush()) {
     return absl::FailedPreconditionError(
         "cannot write to the temporary folder; set TMPDIR to one that has room");
   }
   std::vector<std::string> command = {worker, "--hypergradient_of=" + spec_path, "--out=" + out};
   if (device != "auto") command.push_back("--device=" + device);
-  const std::string log = folder.path() + "/worker.log";
+  const std::string log = folder->path() + "/worker.log";
   EVOGRAD_ASSIGN_OR_RETURN(const auto child, ChildProcess::Start(command, log));
   child->WaitForEnd(absl::InfiniteDuration());
   if (child->succeeded()) return absl::OkStatus();
@@ -106,6 +86,7 @@ int UpVerb(Session* session) {
   options.device = device;
   options.data_dir = session->arguments.Get("data-dir", DefaultDataDir());
   options.listen = session->arguments.Get("listen", "127.0.0.1:7070");
+  options.insecure = session->arguments.Has("insecure");
   options.on_notice = [&](const std::string& notice) { session->terminal->Say(notice); };
   options.on_failure = [&](const absl::Status& failure) { ending.Set(failure); };
   const InterruptHandler handler(session->interrupts, [&] { ending.Set(absl::OkStatus()); });

@@ -9,6 +9,11 @@ namespace {
 std::vector<Verb> LocalVerbs() {
   const Flag device = {"device", "DEVICE",
                        "cpu, cuda:0, … of every worker [auto: a GPU each where there are enough]"};
+  const Flag workers = {"workers", "N",
+                        "Worker processes [as many as GPUs, else cores, and as the jobs can use]"};
+  const Flag out = {"out", "FOLDER",
+                    "Keep each job's last checkpoint there, as NAME-STEP.safetensors [it is not "
+                    "kept as a file]"};
   return {
       {"run",
        "FILE...",
@@ -17,14 +22,31 @@ std::vector<Verb> LocalVerbs() {
        "Runs jobs on this machine, one after another",
        "Starts a coordinator and workers, submits each job, shows its progress and what it came "
        "to, and ends them again.\n"
-       "Several jobs end with a table that compares them. Ctrl-C cancels the running job.",
-       {{"workers", "N", "Worker processes [as many as GPUs, else cores, and as the jobs can use]"},
+       "Several jobs end with a table that compares them. Ctrl-C and --timeout stop a run, and the "
+       "same command on the\n"
+       "same --data-dir, or `evograd resume`, goes on with it from its last checkpoint; without "
+       "--data-dir the\n"
+       "temporary folder stays only where a checkpoint is in it, and its name is said. A job is "
+       "cancelled by\n"
+       "`evograd cancel`. A job without `name` is called like its file.",
+       {workers,
         device,
         {"data-dir", "FOLDER",
          "Keep the coordinator's data and the logs there [a temporary folder]"},
-        {"out", "FOLDER",
-         "Keep each job's last checkpoint there, as NAME-STEP.safetensors [it is not kept]"}},
+        out},
        RunVerb},
+      {"resume",
+       "",
+       0,
+       0,
+       "Goes on with the jobs of a folder that have not ended",
+       "Those of an `evograd run` or `up` that was stopped or killed, each from its last "
+       "checkpoint.",
+       {{"data-dir", "FOLDER", "The folder that `run` or `up` had; required"},
+        workers,
+        device,
+        out},
+       ResumeVerb},
       {"up",
        "",
        0,

@@ -27,6 +27,7 @@ const std::vector<Verb>& Verbs();
 
 // Jobs on this machine (run_verb.cc, up_verb.cc).
 int RunVerb(Session* session);
+int ResumeVerb(Session* session);
 int UpVerb(Session* session);
 int HypergradientVerb(Session* session);
 // Jobs of a coordinator (job_verbs.cc).

@@ -4,9 +4,12 @@
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 
+#include <thread>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/types/optional.h"
 #include "client/lib/download.h"
@@ -20,8 +23,9 @@
 namespace evograd {
 namespace {
 
-// Every unary call is repeated while nobody answers: about a second, long enough for a coordinator
-// that is being restarted by hand, short enough for a person who mistyped the address.
+// Every unary call is repeated while nobody answers, or when a coordinator that stops cancels it:
+// about a second, long enough for one that is being restarted by hand, short enough for a person
+// who mistyped the address.
 constexpr char kServiceConfig[] = R"({
   "methodConfig": [{
     "name": [
@@ -34,7 +38,7 @@ constexpr char kServiceConfig[] = R"({
     ],
     "retryPolicy": {
       "maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
-      "retryableStatusCodes": ["UNAVAILABLE"]
+      "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]
     }
   }]
 })";
@@ -53,6 +57,47 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
+
+// Cancels a call in which nothing happens for too long.
+class IdleLimit {
+ public:
+  IdleLimit(grpc::ClientContext* context, absl::Duration limit)
+      : context_(context), limit_(limit), last_(absl::Now()), thread_([this] { Serve(); }) {}
+  ~IdleLimit() {
+    {
+      absl::MutexLock lock(&mutex_);
+      ended_ = true;
+    }
+    thread_.join();
+  }
+  void Alive() {
+    absl::MutexLock lock(&mutex_);
+    last_ = absl::Now();
+  }
+  bool passed() const {
+    absl::MutexLock lock(&mutex_);
+    return passed_;
+  }
+
+ private:
+  void Serve() {
+    absl::MutexLock lock(&mutex_);
+    while (!mutex_.AwaitWithDeadline(absl::Condition(&ended_), last_ + limit_)) {
+      if (absl::Now() < last_ + limit_) continue;
+      passed_ = true;
+      context_->TryCancel();
+      return;
+    }
+  }
+
+  grpc::ClientContext* const context_;
+  const absl::Duration limit_;
+  mutable absl::Mutex mutex_;
+  absl::Time last_ ABSL_GUARDED_BY(mutex_);
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  bool passed_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
 
 }  // namespace
 
@@ -157,12 +202,25 @@ absl::StatusOr<v1::Checkpoint> Client::DownloadCheckpoint(const std::string& nam
   v1::DownloadCheckpointRequest request;
   request.set_name(name);
   grpc::ClientContext context;
+  if (options_.transfer_timeout != absl::InfiniteDuration()) {
+    context.set_deadline(absl::ToChronoTime(absl::Now() + options_.transfer_timeout));
+  }
   const auto reader = stub_->DownloadCheckpoint(&context, request);
+  IdleLimit idle(&context, options_.transfer_idle_timeout);
+  const auto failure = [&](const grpc::Status& status) {
+    if (!idle.passed()) return FromGrpc(status, options_.address);
+    return MakeError(
+        absl::StatusCode::kDeadlineExceeded,
+        absl::StrCat("the coordinator at ", options_.address, " sent nothing of ", name, " for ",
+                     absl::FormatDuration(options_.transfer_idle_timeout),
+                     "; try again, or look at its log"),
+        "COORDINATOR_TIMEOUT", {{"address", options_.address}});
+  };
   v1::DownloadCheckpointResponse response;
   // The reason for having no first message is the better one to give.
   if (!reader->Read(&response)) {
     const grpc::Status status = reader->Finish();
-    if (!status.ok()) return FromGrpc(status, options_.address);
+    if (!status.ok()) return failure(status);
     return MakeError(absl::StatusCode::kDataLoss,
                      absl::StrCat("the coordinator sent nothing of ", name), "CHECKPOINT_DAMAGED",
                      {{"checkpoint", name}});
@@ -171,12 +229,13 @@ absl::StatusOr<v1::Checkpoint> Client::DownloadCheckpoint(const std::string& nam
                            Download::Start(response.checkpoint(), path));
   absl::Status written;
   do {
+    idle.Alive();
     written = download->Write(response.chunk());
   } while (written.ok() && reader->Read(&response));
   if (!written.ok()) context.TryCancel();
   const grpc::Status status = reader->Finish();
   EVOGRAD_RETURN_IF_ERROR(written);
-  if (!status.ok()) return FromGrpc(status, options_.address);
+  if (!status.ok()) return failure(status);
   EVOGRAD_RETURN_IF_ERROR(download->Finish());
   return download->checkpoint();
 }

@@ -31,6 +31,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/lib/job_watcher.h"
+#include "common/service_limits.h"
 #include "proto/evograd/v1/job_service.grpc.pb.h"
 
 namespace evograd {
@@ -40,6 +41,9 @@ struct ClientOptions {
   std::string address;
   // Of each call, its repeats included.
   absl::Duration timeout = absl::Seconds(10);
+  // Of a whole download, and of a silence in it.
+  absl::Duration transfer_timeout = absl::InfiniteDuration();
+  absl::Duration transfer_idle_timeout = absl::Milliseconds(limits::kClientTransferIdleMs);
 };
 
 class Client {
@@ -66,6 +70,7 @@ class Client {
 
   // Writes the checkpoint's bytes to `path`, which appears only when they are whole and have the
   // stated SHA-256. DATA_LOSS: they have not. FAILED_PRECONDITION: the file cannot be written.
+  // DEADLINE_EXCEEDED: after `transfer_timeout`, or nothing came for `transfer_idle_timeout`.
   absl::StatusOr<v1::Checkpoint> DownloadCheckpoint(const std::string& name,
                                                     const std::string& path);
 

@@ -40,7 +40,7 @@ class PuppetService : public v1::JobService::Service {
   grpc::Status CreateJob(grpc::ServerContext* context, const v1::CreateJobRequest* request,
                          v1::Job* job) override {
     request_ids.push_back(request->request_id());
-    if (failures-- > 0) return grpc::Status(grpc::StatusCode::UNAVAILABLE, "restarting");
+    if (failures-- > 0) return failure;
     job->set_name("jobs/" + request->job_id());
     return final_status;
   }
@@ -79,12 +79,19 @@ class PuppetService : public v1::JobService::Service {
     response.set_chunk("abc");
     writer->Write(response);
     response.clear_checkpoint();
+    if (second_chunk.empty()) {  // a coordinator that has come to stand still
+      while (!context->IsCancelled() &&
+             !test_over.WaitForNotificationWithTimeout(absl::Milliseconds(5))) {
+      }
+      return grpc::Status::CANCELLED;
+    }
     response.set_chunk(second_chunk);
     writer->Write(response);
     return final_status;
   }
 
   int failures = 0;
+  grpc::Status failure = grpc::Status(grpc::StatusCode::UNAVAILABLE, "restarting");
   grpc::Status final_status;
   std::vector<std::string> request_ids;
   std::deque<ScriptedWatch> watches;
@@ -101,7 +108,8 @@ class ClientTest : public ::testing::Test {
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
-    client_ = std::make_unique<Client>(ClientOptions{absl::StrCat("127.0.0.1:", port)});
+    address_ = absl::StrCat("127.0.0.1:", port);
+    client_ = std::make_unique<Client>(ClientOptions{address_});
   }
 
   ~ClientTest() override { service_.test_over.Notify(); }
@@ -117,6 +125,7 @@ class ClientTest : public ::testing::Test {
     }
   }
 
+  std::string address_;
   PuppetService service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Client> client_;
@@ -176,6 +185,23 @@ TEST_F(ClientTest, AWatchGoesOnWhereItWasCut) {
   EXPECT_THAT(service_.asked_after, ElementsAre(0, 3, 3));
 }
 
+TEST_F(ClientTest, ACoordinatorThatStopsIsWaitedFor) {
+  // What the calls of one that stops end with; then one that has no room yet.
+  service_.watches = {{1, 2, grpc::Status(grpc::StatusCode::CANCELLED, "CANCELLED")},
+                      {3, 2, grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "stopping")},
+                      {3, 3, grpc::Status::OK}};
+  absl::Status status;
+  EXPECT_THAT(Sequences(client_->Watch("jobs/abcd").get(), &status), ElementsAre(1, 2, 3));
+  EXPECT_TRUE(status.ok()) << status;
+
+  service_.failures = 2;
+  service_.failure = grpc::Status(grpc::StatusCode::CANCELLED, "CANCELLED");
+  EXPECT_TRUE(client_->CreateJob("abcd", v1::JobSpec()).ok());
+  service_.failures = 1000;
+  EXPECT_EQ(client_->CreateJob("abcd", v1::JobSpec()).status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
 TEST_F(ClientTest, AWatchEndsOnOtherErrors) {
   service_.watches = {{1, 1, grpc::Status(grpc::StatusCode::NOT_FOUND, "gone")}};
   absl::Status status;
@@ -205,7 +231,7 @@ TEST_F(ClientTest, DeadlinesEndAWatch) {
   absl::Status status;
   Sequences(client_->Watch("jobs/abcd", 0, options).get(), &status);
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("the job goes on"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("the time to wait"));
 }
 
 TEST_F(ClientTest, CancelEndsAWaitingWatch) {
@@ -230,6 +256,25 @@ TEST_F(ClientTest, DownloadsAreCheckedAndPutInPlace) {
   service_.final_status = grpc::Status(grpc::StatusCode::UNAVAILABLE, "cut");
   EXPECT_EQ(client_->DownloadCheckpoint("jobs/abcd/checkpoints/1", path).status().code(),
             absl::StatusCode::kUnavailable);
+}
+
+TEST_F(ClientTest, SilentDownloadsAreGivenUp) {
+  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/silent";
+  service_.second_chunk = "";
+  ClientOptions options{address_};
+  options.transfer_idle_timeout = absl::Milliseconds(100);
+  const auto idle = Client(options).DownloadCheckpoint("jobs/abcd/checkpoints/1", path);
+  EXPECT_EQ(idle.status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(std::string(idle.status().message()), HasSubstr("sent nothing of jobs/abcd"));
+  options = {address_};
+  options.transfer_timeout = absl::Milliseconds(100);
+  const auto late = Client(options).DownloadCheckpoint("jobs/abcd/checkpoints/1", path);
+  EXPECT_EQ(late.status().code(), absl::StatusCode::kDeadlineExceeded);
+  // Its twin, in which something comes.
+  service_.second_chunk = "def";
+  options.transfer_timeout = absl::Minutes(1);
+  options.transfer_idle_timeout = absl::Minutes(1);
+  EXPECT_TRUE(Client(options).DownloadCheckpoint("jobs/abcd/checkpoints/1", path).ok());
 }
 
 }  // namespace

@@ -13,6 +13,20 @@
 #include "spec/error.h"
 
 namespace evograd {
+namespace {
+
+// So that the name is there after a loss of power too. Some file systems cannot (FUSE, NFS), and
+// the file is whole all the same: no error.
+void SyncFolderOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const int file = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (file < 0) return;
+  fsync(file);
+  close(file);
+}
+
+}  // namespace
 
 Download::Download(const v1::Checkpoint& checkpoint, const std::string& path)
     : checkpoint_(checkpoint), path_(path), part_path_(absl::StrCat(path, ".part-", getpid())) {}
@@ -75,6 +89,7 @@ absl::Status Download::Finish() {
   if (rename(part_path_.c_str(), path_.c_str()) != 0) return Failure("cannot be put in its place");
   close(file_);
   file_ = -1;
+  SyncFolderOf(path_);
   return absl::OkStatus();
 }
 

@@ -7,8 +7,28 @@
 
 namespace evograd {
 
+namespace {
+
+// Our own cancelling is not asked here: a coordinator that stops cancels the calls that it serves,
+// and a connection cut in the middle of an answer has no status of its own.
+bool IsCutOff(const grpc::Status& status) {
+  return status.error_code() == grpc::StatusCode::CANCELLED ||
+         (status.error_code() == grpc::StatusCode::UNKNOWN &&
+          status.error_message() == "Stream removed");
+}
+
+}  // namespace
+
 absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
   if (status.ok()) return absl::OkStatus();
+  if (IsCutOff(status)) {
+    return MakeError(absl::StatusCode::kUnavailable,
+                     absl::StrCat("the coordinator at ", address,
+                                  " cut the call off, as it does when it stops; try again, or look "
+                                  "at its log"),
+                     "COORDINATOR_STOPPED",
+                     {{"address", address}, {"grpc", status.error_message()}});
+  }
   google::rpc::Status details;
   if (!status.error_details().empty() && details.ParseFromString(status.error_details()) &&
       details.details_size() > 0) {

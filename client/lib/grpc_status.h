@@ -14,7 +14,9 @@ namespace evograd {
 // (`grpc-status-details-bin`) become payloads (spec/error.h reads them). What gRPC itself says
 // where nobody answered (UNAVAILABLE, DEADLINE_EXCEEDED, UNIMPLEMENTED without details) becomes a
 // sentence that says so, with the ErrorInfo reason COORDINATOR_UNREACHABLE, COORDINATOR_TIMEOUT or
-// COORDINATOR_UNKNOWN_METHOD. `address` is the one that was called.
+// COORDINATOR_UNKNOWN_METHOD. A call that was cut off from the other side (CANCELLED, which is
+// never our own wish here) is UNAVAILABLE, COORDINATOR_STOPPED. `address` is the one that was
+// called.
 absl::Status FromGrpc(const grpc::Status& status, const std::string& address);
 
 }  // namespace evograd

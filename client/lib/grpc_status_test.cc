@@ -53,5 +53,19 @@ TEST(FromGrpcTest, NobodyThereIsSaidPlainly) {
   EXPECT_EQ(FromGrpc(grpc::Status(grpc::StatusCode::ABORTED, "x"), "a:1").message(), "x");
 }
 
+TEST(FromGrpcTest, WhatTheOtherSideCancelsIsALostCoordinator) {
+  for (const grpc::Status& status :
+       {grpc::Status(grpc::StatusCode::CANCELLED, "CANCELLED"),
+        WithDetails(grpc::StatusCode::CANCELLED, "the watcher is gone"),
+        grpc::Status(grpc::StatusCode::UNKNOWN, "Stream removed")}) {
+    EXPECT_EQ(FromGrpc(status, "a:1").code(), absl::StatusCode::kUnavailable);
+    EXPECT_EQ(GetErrorInfo(FromGrpc(status, "a:1")).reason, "COORDINATOR_STOPPED");
+    EXPECT_THAT(std::string(FromGrpc(status, "a:1").message()), HasSubstr("a:1"));
+  }
+  // Its twin: an error of the coordinator's own.
+  EXPECT_EQ(FromGrpc(grpc::Status(grpc::StatusCode::UNKNOWN, "x"), "a:1").code(),
+            absl::StatusCode::kUnknown);
+}
+
 }  // namespace
 }  // namespace evograd

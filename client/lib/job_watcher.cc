@@ -49,14 +49,18 @@ absl::Status JobWatcher::AfterError(const grpc::Status& error) {
   absl::MutexLock lock(&mutex_);
   if (cancelled_) return absl::CancelledError("the watch was cancelled");
   const absl::Time now = absl::Now();
-  if (now >= options_.deadline) {
+  const bool timed = options_.deadline != absl::InfiniteFuture();
+  if (now >= options_.deadline ||
+      (timed && error.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED)) {
     return MakeError(absl::StatusCode::kDeadlineExceeded,
-                     absl::StrCat("the time to wait for ", job_, " is over; the job goes on"),
-                     "WATCH_TIMEOUT", {{"job", job_}});
+                     absl::StrCat("the time to wait for ", job_, " is over"), "WATCH_TIMEOUT",
+                     {{"job", job_}});
   }
   if (last_contact_ == absl::InfinitePast()) last_contact_ = now;
-  const bool away = error.error_code() == grpc::StatusCode::UNAVAILABLE;
-  if (!away || now - last_contact_ >= options_.patience) return FromGrpc(error, address_);
+  const absl::Status status = FromGrpc(error, address_);
+  // One that stops, or has all the watches that it takes, may be another one soon.
+  const bool passing = absl::IsUnavailable(status) || absl::IsResourceExhausted(status);
+  if (!passing || now - last_contact_ >= options_.patience) return status;
   // Wakes at once when cancelled.
   const absl::Duration pause = std::min(Backoff(failures_++), options_.deadline - now);
   mutex_.AwaitWithTimeout(absl::Condition(&cancelled_), pause);

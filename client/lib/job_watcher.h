@@ -36,8 +36,9 @@ class JobWatcher {
   ~JobWatcher();
 
   // Waits for the next event. False: the job has ended and all its events were given. CANCELLED:
-  // after Cancel. DEADLINE_EXCEEDED: at the deadline. UNAVAILABLE: the coordinator was away for
-  // longer than `patience`. NOT_FOUND: no such job. INTERNAL: the coordinator left an event out.
+  // after Cancel. DEADLINE_EXCEEDED: at the deadline. UNAVAILABLE, RESOURCE_EXHAUSTED: the
+  // coordinator was away, or had no room for the watch, for longer than `patience`. NOT_FOUND: no
+  // such job. INTERNAL: the coordinator left an event out.
   absl::StatusOr<bool> Next(v1::Event* event);
 
   // Ends a waiting Next and all later ones.

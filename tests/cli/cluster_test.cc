@@ -1,24 +1,17 @@
 // Goal: every verb does what its help says, on a real coordinator and real workers. Method:
-// `evograd up` as a process, and the other verbs beside it; `evograd run` on its own.
+// `evograd up` as a process, and the other verbs beside it.
 #include <gmock/gmock.h>
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <functional>
-#include <iterator>
-#include <memory>
 #include <string>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/time.h"
-#include "client/lib/child_process.h"
 #include "proto/evograd/v1/job_service.pb.h"
 #include "spec/job_file.h"
 #include "tests/cli/command.h"
@@ -28,7 +21,6 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::Not;
 using ::testing::StartsWith;
 
 // Ends after some steps, or only when it is told to.
@@ -36,47 +28,6 @@ constexpr char kShort[] = "problem: {toy1d: {x_at_optimum: true}}\nsteps: 20\nma
 constexpr char kEndless[] =
     "problem: {toy1d: {x_at_optimum: true}}\nsteps: 2000000000\nmax_workers: 1\n";
 constexpr char kFailing[] = "problem: {rotation: {data_dir: /none}}\nsteps: 20\nmax_workers: 1\n";
-
-std::string Read(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-// The command as a process of its own, its outputs in one file.
-class Running {
- public:
-  Running(const std::string& name, const std::vector<std::string>& arguments)
-      : output_(TestPath(absl::StrCat(name, ".log"))) {
-    std::vector<std::string> command = {std::filesystem::absolute("client/cli/evograd")};
-    command.insert(command.end(), arguments.begin(), arguments.end());
-    auto process = ChildProcess::Start(command, output_);
-    EXPECT_TRUE(process.ok()) << process.status();
-    process_ = *std::move(process);
-  }
-
-  // What it has written when that is as wanted; empty when it ended before.
-  std::string WaitFor(const std::function<bool(const std::string&)>& wanted) {
-    while (true) {
-      const std::string text = Read(output_);
-      if (wanted(text)) return text;
-      if (process_->WaitForEnd(absl::Milliseconds(20))) break;
-    }
-    ADD_FAILURE() << process_->Ending() << "\n" << Read(output_);
-    return "";
-  }
-
-  // How it ended after the signal.
-  std::string Interrupt(int signal) {
-    process_->Signal(signal);
-    process_->WaitForEnd(absl::InfiniteDuration());
-    return process_->Ending();
-  }
-  std::string output() const { return Read(output_); }
-
- private:
-  const std::string output_;
-  std::unique_ptr<ChildProcess> process_;
-};
 
 v1::Job ReadJob(const std::string& json) {
   v1::Job job;
@@ -87,8 +38,8 @@ v1::Job ReadJob(const std::string& json) {
 class UpTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    up_ = new Running("up", {"up", "--workers", "1", "--device", "cpu", "--listen", "127.0.0.1:0",
-                             "--data-dir", TestPath("data")});
+    up_ = new Running("up", EvogradCommand({"up", "--workers", "1", "--device", "cpu", "--listen",
+                                            "127.0.0.1:0", "--data-dir", TestPath("data")}));
     const std::string text =
         up_->WaitFor([](const std::string& text) { return absl::StrContains(text, "\n"); });
     address_ = new std::string(text.substr(0, text.find('\n')));
@@ -196,7 +147,7 @@ TEST_F(UpTest, ADryRunPrintsAJobFileAndMakesNothing) {
 TEST_F(UpTest, CancelTimeoutAndDetaching) {
   Submit("endless-job", kEndless);
   EXPECT_EQ(Verb("wait endless-job --timeout 200ms").exit_code, 6);
-  Running watch("watch", {"watch", "endless-job", "--coordinator", *address_});
+  Running watch("watch", EvogradCommand({"watch", "endless-job", "--coordinator", *address_}));
   watch.WaitFor([](const std::string& text) { return absl::StrContains(text, "train "); });
   EXPECT_EQ(watch.Interrupt(SIGINT), "ended with exit code 130");
   EXPECT_THAT(watch.output(), HasSubstr("The job goes on"));
@@ -228,68 +179,6 @@ TEST_F(UpTest, UnknownThingsAreNotFound) {
     EXPECT_EQ(outcome.exit_code, 3) << verb << outcome.err;
     EXPECT_THAT(outcome.err, HasSubstr("no-such-job")) << verb;
   }
-}
-
-TEST(RunTest, JobsOneAfterAnotherAndCompared) {
-  const std::string one = WriteFile("one.yaml", absl::StrCat("name: job-one\n", kShort));
-  const std::string two =
-      WriteFile("second.yaml", absl::StrCat(kShort, "estimator: {kind: t1t2}\n"));
-  const Outcome outcome = Evograd(absl::StrCat("run ", one, " ", two, " --workers 1 --device cpu"));
-  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_THAT(outcome.out, AllOf(HasSubstr("jobs/job-one\n"), HasSubstr("\nJOB "),
-                                 HasSubstr("\njob-one  evograd "), HasSubstr("\nsecond   t1t2 ")));
-  EXPECT_THAT(outcome.err, HasSubstr("20/20  train "));
-
-  const Outcome json = Evograd(absl::StrCat("run ", one, " --workers 2 --device cpu -o json"));
-  EXPECT_EQ(json.exit_code, 0) << json.err;
-  EXPECT_THAT(json.out, HasSubstr("\"parametersSha256\": \""));
-  EXPECT_EQ(ReadJob(json.out).state(), v1::SUCCEEDED);
-}
-
-TEST(RunTest, KeepsLastCheckpoints) {
-  const std::string job = WriteFile("kept.yaml", kShort);
-  const std::string folder = TestPath("new/folder");
-  const std::string run = absl::StrCat("run --workers 1 --device cpu ", job, " --out ");
-  const Outcome kept = Evograd(absl::StrCat(run, folder));
-  EXPECT_EQ(kept.exit_code, 0) << kept.err;
-  const std::string file = absl::StrCat(folder, "/kept-20.safetensors");
-  EXPECT_THAT(kept.err, HasSubstr(file));
-  EXPECT_THAT(Read(file), HasSubstr("\"parameters.")) << "not a checkpoint";
-
-  const Outcome nowhere = Evograd(absl::StrCat(run, job, "/under-a-file"));
-  EXPECT_EQ(nowhere.exit_code, 2) << nowhere.err;
-  EXPECT_THAT(nowhere.err, AllOf(HasSubstr("--out"), HasSubstr("under-a-file")));
-  EXPECT_THAT(nowhere.err, Not(HasSubstr("Starting a coordinator")));
-}
-
-TEST(RunTest, FailuresAndTimeouts) {
-  const Outcome failed =
-      Evograd(absl::StrCat("run --workers 1 --device cpu ", WriteFile("fail.yaml", kFailing)));
-  EXPECT_EQ(failed.exit_code, 7) << failed.err;
-  EXPECT_THAT(failed.err, HasSubstr("logs are in "));
-  const Outcome late = Evograd(
-      absl::StrCat("run --workers 1 --device cpu --timeout 3s ", WriteFile("late.yaml", kEndless)));
-  EXPECT_EQ(late.exit_code, 6) << late.err;
-
-  const Outcome no_device =
-      Evograd(absl::StrCat("run --workers 1 --device cuda:99 ", WriteFile("d.yaml", kShort)));
-  EXPECT_EQ(no_device.exit_code, 1);
-  EXPECT_THAT(no_device.err,
-              AllOf(HasSubstr("worker local-1 ended with exit code"), HasSubstr("cuda:99")));
-}
-
-TEST(RunTest, CtrlCCancelsAndLeavesNothing) {
-  const std::string folder = TestPath("tmp");
-  std::filesystem::create_directory(folder);
-  setenv("TMPDIR", folder.c_str(), 1);
-  Running run("run",
-              {"run", WriteFile("endless.yaml", kEndless), "--workers", "1", "--device", "cpu"});
-  unsetenv("TMPDIR");
-  run.WaitFor([](const std::string& text) { return absl::StrContains(text, "train "); });
-  EXPECT_FALSE(std::filesystem::is_empty(folder));
-  EXPECT_EQ(run.Interrupt(SIGINT), "ended with exit code 8") << run.output();
-  EXPECT_THAT(run.output(), HasSubstr("CANCELLED"));
-  EXPECT_TRUE(std::filesystem::is_empty(folder));
 }
 
 TEST(HypergradientTest, WritesAFile) {

@@ -25,8 +25,9 @@ TEST(HelpTest, EveryVerbHasHelp) {
   const Outcome all = Evograd("help");
   EXPECT_EQ(all.exit_code, 0);
   EXPECT_THAT(all.err, IsEmpty());
-  for (const std::string verb : {"run", "up", "submit", "list", "describe", "watch", "wait",
-                                 "cancel", "workers", "checkpoints", "download", "hypergradient"}) {
+  for (const std::string verb :
+       {"run", "resume", "up", "submit", "list", "describe", "watch", "wait", "cancel", "workers",
+        "checkpoints", "download", "hypergradient"}) {
     EXPECT_THAT(all.out, HasSubstr("\n  " + verb));
     const Outcome help = Evograd(verb + " --help");
     EXPECT_EQ(help.exit_code, 0) << verb;

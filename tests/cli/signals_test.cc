@@ -1,0 +1,282 @@
+// Goal: signals that the command was told to ignore change nothing, the others end it in order, and
+// no end leaves a temporary folder behind. Method: the program as a process with a real
+// coordinator; in place of the worker a script that does nothing, as no step is needed.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "tests/cli/command.h"
+
+namespace evograd {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr char kJob[] = "problem: {toy1d: {}}\nsteps: 20\n";
+
+std::vector<std::string> FilesIn(const std::string& folder) {
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    files.push_back(entry.path().string());
+  }
+  return files;
+}
+
+// Of the process: what it has started.
+std::vector<pid_t> Children(pid_t parent) {
+  std::vector<pid_t> children;
+  for (const auto& task :
+       std::filesystem::directory_iterator(absl::StrCat("/proc/", parent, "/task"))) {
+    const std::string text = ReadText(task.path().string() + "/children");
+    for (absl::string_view word : absl::StrSplit(text, ' ', absl::SkipWhitespace())) {
+      int child = 0;
+      if (absl::SimpleAtoi(word, &child)) children.push_back(child);
+    }
+  }
+  return children;
+}
+
+bool Ignores(pid_t process, int signal) {
+  for (absl::string_view line :
+       absl::StrSplit(ReadText(absl::StrCat("/proc/", process, "/status")), '\n')) {
+    if (!absl::ConsumePrefix(&line, "SigIgn:\t")) continue;
+    return (std::stoull(std::string(line), nullptr, 16) >> (signal - 1) & 1) != 0;
+  }
+  return false;
+}
+
+// The programs in a folder of their own, the worker a script that waits for a line in a FIFO.
+class SignalsTest : public ::testing::Test {
+ protected:
+  SignalsTest()
+      : name_(::testing::UnitTest::GetInstance()->current_test_info()->name()),
+        programs_(TestPath(name_ + "-bin")),
+        temporary_(TestPath(name_ + "-tmp")),
+        fifo_(programs_ + "/fifo") {
+    std::filesystem::create_directory(programs_);
+    std::filesystem::create_directory(temporary_);
+    std::filesystem::create_symlink(std::filesystem::absolute("server/coordinator"),
+                                    programs_ + "/coordinator");
+    EXPECT_EQ(mkfifo(fifo_.c_str(), 0600), 0);
+    std::ofstream(programs_ + "/worker") << "#!/bin/sh\nread line <" << fifo_ << "\n";
+    EXPECT_EQ(chmod((programs_ + "/worker").c_str(), 0700), 0);
+    setenv("EVOGRAD_BIN_DIR", programs_.c_str(), 1);
+    setenv("TMPDIR", temporary_.c_str(), 1);
+  }
+  ~SignalsTest() override {
+    unsetenv("EVOGRAD_BIN_DIR");
+    unsetenv("TMPDIR");
+  }
+
+  // A coordinator that stays; its address.
+  std::unique_ptr<Running> Up(const std::string& listen, std::string* address,
+                              const std::string& ignored = "", bool insecure = false) {
+    std::vector<std::string> words = {
+        "up", "--workers", "0", "--listen", listen, "--data-dir", TestPath(name_ + "-data")};
+    if (insecure) words.push_back("--insecure");
+    std::vector<std::string> command = EvogradCommand(words);
+    if (!ignored.empty()) command = Ignoring(ignored, command);
+    auto up = std::make_unique<Running>(absl::StrCat(name_, "-up-", ++ups_), command);
+    const std::string text = up->WaitForText("\n");
+    *address = text.substr(0, text.find('\n'));
+    return up;
+  }
+
+  std::vector<std::string> Run(const std::vector<std::string>& flags = {}) {
+    std::vector<std::string> words = {
+        "run", WriteFile(name_ + ".yaml", kJob), "--workers", "1", "--device", "cpu"};
+    words.insert(words.end(), flags.begin(), flags.end());
+    return EvogradCommand(words);
+  }
+  std::vector<std::string> Hypergradient() {
+    return EvogradCommand({"hypergradient", WriteFile(name_ + ".yaml", kJob), "--device", "cpu",
+                           "--out", TestPath(name_ + ".safetensors")});
+  }
+
+  const std::string name_;
+  const std::string programs_;
+  const std::string temporary_;
+  const std::string fifo_;
+  int ups_ = 0;
+};
+
+TEST_F(SignalsTest, WaitingVerbsIgnoreWhatTheyWereToldToIgnore) {
+  std::string address;
+  const auto up = Up("127.0.0.1:0", &address);
+  const std::string file = WriteFile(name_ + ".yaml", kJob);
+  const std::string at = " --coordinator " + address;
+  ASSERT_EQ(Evograd("submit --name waited-for " + file + at).exit_code, 0);
+  const std::vector<std::vector<std::string>> verbs = {
+      {"wait", "waited-for", "--coordinator", address},
+      {"watch", "waited-for", "--coordinator", address},
+      {"submit", "--wait", "--name", "waited-too", file, "--coordinator", address}};
+  std::vector<std::unique_ptr<Running>> waiting;
+  for (const auto& verb : verbs) {
+    waiting.push_back(std::make_unique<Running>(absl::StrCat(name_, "-", verb[0]),
+                                                Ignoring("HUP INT", EvogradCommand(verb))));
+    waiting.back()->WaitUntilItServes();
+    waiting.back()->Signal(SIGHUP);
+    waiting.back()->Signal(SIGINT);
+  }
+  WaitUntil([&] { return Evograd("describe waited-too" + at).exit_code == 0; });
+  EXPECT_EQ(Evograd("cancel waited-for" + at).exit_code, 0);
+  EXPECT_EQ(Evograd("cancel waited-too" + at).exit_code, 0);
+  for (const auto& process : waiting) {
+    EXPECT_EQ(process->WaitForEnd(), "ended with exit code 8") << process->output();
+  }
+  // Their twin, which was told nothing.
+  ASSERT_EQ(Evograd("submit --name waited-last " + file + at).exit_code, 0);
+  Running watch(name_ + "-twin",
+                EvogradCommand({"watch", "waited-last", "--coordinator", address}));
+  watch.WaitForText("waits: ");
+  EXPECT_EQ(watch.Interrupt(SIGHUP), "ended with exit code 130") << watch.output();
+}
+
+TEST_F(SignalsTest, UpAndItsProgramsIgnoreWhatTheyWereToldToIgnore) {
+  std::string address;
+  const auto up = Up("127.0.0.1:0", &address, "HUP INT");
+  up->WaitUntilItServes();
+  up->Signal(SIGHUP);
+  up->Signal(SIGINT);
+  const std::vector<pid_t> children = Children(up->pid());
+  ASSERT_THAT(children, SizeIs(1));
+  EXPECT_TRUE(Ignores(children[0], SIGHUP));
+  EXPECT_EQ(Evograd("list --coordinator " + address).exit_code, 0);
+  EXPECT_EQ(up->Interrupt(SIGTERM), "ended with exit code 0") << up->output();
+}
+
+TEST_F(SignalsTest, UpServesOthersWhenItIsToldTo) {
+  std::string address;
+  const auto up = Up("0.0.0.0:0", &address, "", /*insecure=*/true);
+  EXPECT_EQ(Evograd("list --coordinator " + address).exit_code, 0);
+  EXPECT_EQ(up->Interrupt(SIGTERM), "ended with exit code 0") << up->output();
+}
+
+TEST_F(SignalsTest, RunIgnoresWhatItWasToldToIgnore) {
+  Running run(name_, Ignoring("HUP INT", Run()));
+  run.WaitForText("Starting a coordinator");
+  run.Signal(SIGHUP);
+  run.Signal(SIGINT);
+  run.WaitForText("Waiting for workers: 0 of 1");
+  EXPECT_EQ(run.Interrupt(SIGTERM), "ended with exit code 130") << run.output();
+}
+
+TEST_F(SignalsTest, HypergradientIgnoresWhatItWasToldToIgnore) {
+  Running process(name_, Ignoring("HUP INT", Hypergradient()));
+  process.WaitUntilItServes();
+  WaitUntil([&] { return !std::filesystem::is_empty(temporary_); });
+  process.Signal(SIGHUP);
+  process.Signal(SIGINT);
+  std::ofstream(fifo_) << "end\n";
+  EXPECT_EQ(process.WaitForEnd(), "ended with exit code 0") << process.output();
+  EXPECT_THAT(FilesIn(temporary_), IsEmpty());
+}
+
+TEST_F(SignalsTest, NoEndLeavesATemporaryFolder) {
+  for (const int signal : {SIGHUP, SIGTERM, SIGINT, SIGKILL}) {
+    Running run(absl::StrCat(name_, "-run-", signal), Run());
+    run.WaitForText("Waiting for workers");
+    EXPECT_THAT(FilesIn(temporary_), SizeIs(1));
+    run.Interrupt(signal);
+    // What the process leaves, another one removes.
+    WaitUntil([&] { return FilesIn(temporary_).empty(); });
+
+    Running hypergradient(absl::StrCat(name_, "-hypergradient-", signal), Hypergradient());
+    WaitUntil(
+        [&] { return !Children(hypergradient.pid()).empty() && !FilesIn(temporary_).empty(); });
+    hypergradient.Interrupt(signal);
+    WaitUntil([&] { return FilesIn(temporary_).empty(); });
+  }
+  Running twice(name_ + "-twice", Run());
+  twice.WaitForText("Waiting for workers");
+  twice.Signal(SIGINT);
+  twice.Signal(SIGINT);
+  twice.WaitForEnd();
+  WaitUntil([&] { return FilesIn(temporary_).empty(); });
+}
+
+TEST_F(SignalsTest, AClosedPipeIsAnOrderlyEnd) {
+  std::string command = "client/cli/evograd";
+  for (const std::string& word : std::vector<std::string>(Run().begin() + 1, Run().end())) {
+    absl::StrAppend(&command, " ", word);
+  }
+  // The reader goes after the first line; the next line has none.
+  const std::string code = TestPath("code");
+  Running run(name_, {"/bin/sh", "-c",
+                      absl::StrCat("(", command, " 2>&1; echo $? >", code, ") | head -n 1")});
+  run.WaitForEnd();
+  WaitUntil([&] { return !ReadText(code).empty(); });
+  EXPECT_EQ(ReadText(code), "130\n");
+  EXPECT_THAT(FilesIn(temporary_), IsEmpty());
+}
+
+TEST_F(SignalsTest, OutputThatIsLostIsAnError) {
+  for (const std::string words : {"version", "help", "help exit-codes"}) {
+    Running full(absl::StrCat(name_, words.size()),
+                 {"/bin/sh", "-c", absl::StrCat("client/cli/evograd ", words, " >/dev/full")});
+    EXPECT_EQ(full.WaitForEnd(), "ended with exit code 1");
+    EXPECT_THAT(full.output(), HasSubstr("No space left on device"));
+  }
+}
+
+TEST_F(SignalsTest, AnOrderlyRestartOfTheCoordinatorIsWaitedFor) {
+  std::string address;
+  auto up = Up("127.0.0.1:0", &address);
+  const std::string at = " --coordinator " + address;
+  ASSERT_EQ(Evograd("submit --name kept-job " + WriteFile(name_ + ".yaml", kJob) + at).exit_code,
+            0);
+  std::vector<std::unique_ptr<Running>> waiting;
+  for (const std::string verb : {"watch", "wait"}) {
+    waiting.push_back(
+        std::make_unique<Running>(absl::StrCat(name_, "-", verb),
+                                  EvogradCommand({verb, "kept-job", "--coordinator", address})));
+    waiting.back()->WaitUntilItServes();
+  }
+  waiting[0]->WaitForText("kept-job: waits: ");
+  EXPECT_EQ(up->Interrupt(SIGTERM), "ended with exit code 0") << up->output();
+  waiting[0]->WaitForText("no coordinator answers at " + address + "; trying again");
+  up = Up(address, &address);
+  EXPECT_EQ(Evograd("cancel kept-job" + at).exit_code, 0);
+  for (const auto& process : waiting) {
+    EXPECT_EQ(process->WaitForEnd(), "ended with exit code 8") << process->output();
+    EXPECT_THAT(process->output(), HasSubstr("jobs/kept-job"));
+  }
+}
+
+TEST_F(SignalsTest, ResumeNamesFoldersWithoutWork) {
+  const Outcome none = Evograd("resume --data-dir " + temporary_);
+  EXPECT_EQ(none.exit_code, 3);
+  EXPECT_THAT(none.err, HasSubstr(temporary_ + " has no jobs"));
+  EXPECT_THAT(FilesIn(temporary_), IsEmpty());
+  EXPECT_EQ(Evograd("resume").exit_code, 2);
+
+  std::string address;
+  auto up = Up("127.0.0.1:0", &address);
+  const std::string at = " --coordinator " + address;
+  ASSERT_EQ(Evograd("submit --name ended-job " + WriteFile(name_ + ".yaml", kJob) + at).exit_code,
+            0);
+  ASSERT_EQ(Evograd("cancel ended-job" + at).exit_code, 0);
+  up->Interrupt(SIGTERM);
+  const Outcome ended = Evograd("resume --data-dir " + TestPath(name_ + "-data"));
+  EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("has ended"));
+  EXPECT_THAT(ended.out, HasSubstr("ended-job  CANCELLED"));
+}
+
+}  // namespace
+}  // namespace evograd
