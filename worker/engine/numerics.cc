@@ -84,10 +84,9 @@ void AddConvolutions(const at::TensorOptions& options, std::vector<at::Tensor>* 
     const at::Tensor images = Fixed({3, in, extent, extent}, options);
     const at::Tensor weights = Fixed({out, in, 3, 3}, options);
     const at::Tensor maps = at::conv2d(images, weights, Fixed({out}, options), ones, ones);
-    const auto [to_images, to_weights, to_bias] =
-        at::convolution_backward(maps, images, weights, at::IntArrayRef(out), ones, ones, ones,
-                                 /*transposed=*/false, /*output_padding=*/{0, 0}, /*groups=*/1,
-                                 {true, true, true});
+    const auto [to_images, to_weights, to_bias] = at::convolution_backward(
+        maps, images, weights, at::IntArrayRef(out), ones, ones, ones,
+        /*transposed=*/false, /*output_padding=*/{0, 0}, /*groups=*/1, {true, true, true});
     const auto [normal, mean, deviation] = at::native_batch_norm(
         maps, Fixed({out}, options), Fixed({out}, options), {}, {}, true, 0.1, 1e-5);
     for (const at::Tensor& result : {maps, to_images, to_weights, to_bias, normal, mean}) {
