@@ -1,5 +1,7 @@
 #include "worker/agent/agent.h"
 
+#include <pthread.h>
+
 #include <random>
 #include <utility>
 #include <variant>
@@ -148,6 +150,8 @@ void Agent::Perform(StopUpload&) { uploader_->Stop(); }
 void Agent::Perform(Say& action) { SayLine(action.text); }
 
 void Agent::EngineLoop() {
+  // As `top -H` shows it.
+  pthread_setname_np(pthread_self(), "engine");
   const auto due = [this]()
                        ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return exit_ || task_.has_value(); };
   while (true) {

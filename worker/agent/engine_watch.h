@@ -1,6 +1,6 @@
 // What the engine does and whether it gets on, for heartbeats: a process that computes, or reads
-// pictures in other threads, uses processor time; one whose engine is stuck in a dead file system or
-// device does not.
+// pictures in other threads, uses processor time; one whose engine is stuck in a dead file system
+// or device does not.
 //
 // Threads: any.
 #ifndef EVOGRAD_WORKER_AGENT_ENGINE_WATCH_H_

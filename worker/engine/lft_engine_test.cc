@@ -114,6 +114,8 @@ TEST(LftEngineTest, TheBaseStepIsThatOfPlainTrainingAndMembersMoveNoStatistics) 
 // the losses' thresholds are six and more.
 TEST(LftEngineTest, BothLearn) {
   constexpr int kSeeds = 8;
+  // Its loss falls alike with every seed.
+  constexpr int kPretrainSeeds = 3;
   double accuracy = 0;
   double loss = 0;
   double pretrain_loss = 0;
@@ -125,15 +127,16 @@ TEST(LftEngineTest, BothLearn) {
     ASSERT_TRUE(evaluation.ok()) << evaluation.status();
     const double of_seed = evaluation->metrics().at("accuracy_b");
     const double loss_of_seed = MeanTrainLoss(*lft[0], 50, 10) / MeanTrainLoss(*lft[0], 0, 10);
+    // A failure shows what each seed did.
+    std::printf("seed %d: accuracy %.3f, loss %.3f of the first\n", seed, of_seed, loss_of_seed);
+    accuracy += of_seed / kSeeds;
+    loss += loss_of_seed / kSeeds;
+    if (seed > kPretrainSeeds) continue;
     const auto pretrain = RunSteps(PretrainSpec(more), 1, 60);
     const double pretrain_of_seed =
         MeanTrainLoss(*pretrain[0], 50, 10) / MeanTrainLoss(*pretrain[0], 0, 10);
-    // A failure shows what each seed did.
-    std::printf("seed %d: accuracy %.3f, loss %.3f, pretraining loss %.3f of the first\n", seed,
-                of_seed, loss_of_seed, pretrain_of_seed);
-    accuracy += of_seed / kSeeds;
-    loss += loss_of_seed / kSeeds;
-    pretrain_loss += pretrain_of_seed / kSeeds;
+    std::printf("  pretraining loss %.3f of the first\n", pretrain_of_seed);
+    pretrain_loss += pretrain_of_seed / kPretrainSeeds;
   }
   EXPECT_LT(loss, 0.8);
   EXPECT_GT(accuracy, 0.5) << "chance is a half";
