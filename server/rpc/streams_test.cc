@@ -3,6 +3,7 @@
 // bounds made short; peers are stubs that do what no decent program does.
 
 #include <grpcpp/create_channel.h>
+#include <time.h>
 
 #include <atomic>
 #include <chrono>
@@ -441,20 +442,29 @@ TEST_F(StreamsTest, TheServerStopsWhileTransfersRun) {
 
 class HeldWatch {
  public:
-  HeldWatch(v1::JobService::Stub* stub, const std::string& name) {
+  HeldWatch(v1::JobService::Stub* stub, const std::string& name,
+            std::chrono::seconds patience = kPatience) {
+    context_.set_deadline(std::chrono::system_clock::now() + patience);
     v1::WatchJobRequest request;
     request.set_name(name);
     reader_ = stub->WatchJob(&context_, request);
   }
   ~HeldWatch() {
+    if (reader_ == nullptr) return;
     context_.TryCancel();
-    reader_->Finish();
+    End();
   }
+  bool Read(v1::WatchJobResponse* page) { return reader_->Read(page); }
   bool Read() {
     v1::WatchJobResponse page;
-    return reader_->Read(&page);
+    return Read(&page);
   }
-  grpc::Status End() { return reader_->Finish(); }
+  // Once.
+  grpc::Status End() {
+    const grpc::Status status = reader_->Finish();
+    reader_ = nullptr;
+    return status;
+  }
 
  private:
   grpc::ClientContext context_;
@@ -487,10 +497,9 @@ TEST_F(StreamsTest, OneConnectionDoesNotTakeAllWatches) {
 }
 
 TEST_F(StreamsTest, AWatcherThatDoesNotReadIsCutOff) {
-  StartServer(300);
+  StartServer(100);
   Create(ToyRequest("long", 1'000'000, 1, 1));
   StreamWorker worker(NewChannel(), std::make_shared<ModelWorker>("w1", v1::CPU));
-  const auto stub = v1::JobService::NewStub(NewChannel());
   const auto steps = [&] {
     grpc::ClientContext context;
     v1::GetJobRequest request;
@@ -499,18 +508,27 @@ TEST_F(StreamsTest, AWatcherThatDoesNotReadIsCutOff) {
     EXPECT_TRUE(jobs_->GetJob(&context, request, &job).ok());
     return job.committed_steps();
   };
-  const auto until = std::chrono::steady_clock::now() + kPatience;
-  // More pages than a connection takes of what nobody reads.
-  constexpr int kPages = 1000;
+  // Takes little that nobody reads.
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1 << 16);
+  const auto stub = v1::JobService::NewStub(
+      grpc::CreateCustomChannel(server_->address(), grpc::InsecureChannelCredentials(), arguments));
+  const auto until = std::chrono::steady_clock::now() + 2 * kPatience;
   bool cut = false;
   while (!cut && std::chrono::steady_clock::now() < until) {
-    HeldWatch watch(stub.get(), "jobs/long");
-    // Nothing is read for so long; then what was on its way, and, where it was not cut, much more.
-    const int64_t enough = steps() + 3000;
-    while (steps() < enough && std::chrono::steady_clock::now() < until) std::this_thread::yield();
-    int pages = 0;
-    while (pages < kPages && watch.Read()) ++pages;
-    cut = pages < kPages;
+    HeldWatch watch(stub.get(), "jobs/long", kPatience);
+    // It reads nothing while more happens than a connection takes; then what was on its way.
+    for (const int64_t enough = steps() + 10'000; steps() < enough;) {
+      const timespec pause{0, 5'000'000};
+      nanosleep(&pause, nullptr);
+    }
+    v1::WatchJobResponse page;
+    while (watch.Read(&page)) {
+    }
+    // A watch that was not cut goes on to its deadline.
+    cut = watch.End().error_code() != grpc::StatusCode::DEADLINE_EXCEEDED;
   }
   EXPECT_TRUE(cut);
 }
