@@ -30,6 +30,8 @@ class Lister : public MessageDifferencer::Reporter {
     Add(path, Value(there, path, /*first=*/true), "none");
   }
   void ReportModified(const Message& there, const Message& here, const Path& path) override {
+    // What differs in a message is told by itself.
+    if (path.back().field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) return;
     Add(path, Value(there, path, /*first=*/true), Value(here, path, /*first=*/false));
   }
 
