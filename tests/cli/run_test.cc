@@ -44,7 +44,9 @@ std::vector<std::string> RunCommand(const std::vector<std::string>& words) {
   return EvogradCommand(all);
 }
 
-Outcome Run(const std::string& words) { return Evograd("run --workers 1 --device cpu " + words); }
+Outcome RunFiles(const std::string& words) {
+  return Evograd("run --workers 1 --device cpu " + words);
+}
 
 // A folder for temporary ones, for as long as the object lives.
 class TemporaryPlace {
@@ -112,14 +114,14 @@ TEST(RunTest, Failures) {
 
 TEST(RunTest, SaysWhatIsNotKept) {
   const TemporaryPlace place("not-kept");
-  const Outcome outcome = Run(WriteFile("not-kept-job.yaml", kShort));
+  const Outcome outcome = RunFiles(WriteFile("not-kept-job.yaml", kShort));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.err,
               AllOf(HasSubstr("Checkpoints are not kept: jobs/not-kept-job (step 20, "),
                     HasSubstr("--out FOLDER keeps"), HasSubstr("--data-dir FOLDER")));
   EXPECT_TRUE(place.empty());
   const std::string data = TestPath("kept-data");
-  const Outcome kept = Run(WriteFile("not-kept-job.yaml", kShort) + " --data-dir " + data);
+  const Outcome kept = RunFiles(WriteFile("not-kept-job.yaml", kShort) + " --data-dir " + data);
   EXPECT_THAT(kept.err, HasSubstr("Jobs and checkpoints are kept in " + data));
 }
 
@@ -150,7 +152,7 @@ TEST(RunTest, CtrlCLeavesAJobThatGoesOn) {
   const std::string address(absl::StripAsciiWhitespace(ReadText(data + "/address")));
   EXPECT_EQ(Evograd("cancel going-on-job --coordinator " + address).exit_code, 0);
   EXPECT_EQ(resume.WaitForEnd(), "ended with exit code 8") << resume.output();
-  const Outcome cancelled = Run(file + " --data-dir " + data);
+  const Outcome cancelled = RunFiles(file + " --data-dir " + data);
   EXPECT_EQ(cancelled.exit_code, 8) << cancelled.err;
   EXPECT_THAT(cancelled.err, HasSubstr("To run it anew, give it another `name`"));
 }
@@ -158,15 +160,15 @@ TEST(RunTest, CtrlCLeavesAJobThatGoesOn) {
 TEST(RunTest, TheSameFileAgainShowsWhatItCameTo) {
   const std::string data = TestPath("again");
   const std::string file = WriteFile("again-job.yaml", kShort);
-  const Outcome first = Run(file + " -o json --data-dir " + data);
+  const Outcome first = RunFiles(file + " -o json --data-dir " + data);
   ASSERT_EQ(first.exit_code, 0) << first.err;
-  const Outcome second = Run(file + " -o json --data-dir " + data);
+  const Outcome second = RunFiles(file + " -o json --data-dir " + data);
   EXPECT_EQ(second.exit_code, 0) << second.err;
   EXPECT_EQ(ReadJob(second.out).uid(), ReadJob(first.out).uid());
   EXPECT_THAT(second.err, HasSubstr("jobs/again-job of this folder has ended before"));
 
   WriteFile("again-job.yaml", absl::StrCat(kShort, "seed: 7\nestimator: {population: 4}\n"));
-  const Outcome other = Run(file + " --data-dir " + data);
+  const Outcome other = RunFiles(file + " --data-dir " + data);
   EXPECT_EQ(other.exit_code, 2) << other.err;
   EXPECT_THAT(other.err, AllOf(HasSubstr("estimator.population (2 there, 4 here)"),
                                HasSubstr("seed (0 there, 7 here)"), HasSubstr("another `name`")));
@@ -175,8 +177,8 @@ TEST(RunTest, TheSameFileAgainShowsWhatItCameTo) {
 TEST(RunTest, FilesOfOneNameAreTwoJobs) {
   std::filesystem::create_directory(TestPath("one"));
   std::filesystem::create_directory(TestPath("two"));
-  const Outcome outcome = Run(absl::StrCat(WriteFile("one/Twin_job.yaml", kShort), " ",
-                                           WriteFile("two/Twin_job.yaml", kShort)));
+  const Outcome outcome = RunFiles(absl::StrCat(WriteFile("one/Twin_job.yaml", kShort), " ",
+                                                WriteFile("two/Twin_job.yaml", kShort)));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("\ntwin-job "), HasSubstr("\ntwin-job-2 ")));
 }
@@ -206,7 +208,7 @@ TEST(RunTest, ATemporaryFolderStaysForItsCheckpointAlone) {
 
 TEST(RunTest, ATimeoutLeavesAJobThatGoesOn) {
   const std::string data = TestPath("timed");
-  const Outcome late = Run(
+  const Outcome late = RunFiles(
       absl::StrCat("--timeout 5s ", WriteFile("timed-job.yaml", kEndless), " --data-dir ", data));
   EXPECT_EQ(late.exit_code, 6) << late.err;
   EXPECT_THAT(late.err, HasSubstr("or evograd resume --data-dir " + data));

@@ -1,5 +1,5 @@
-// Goal: a worker that has something wrong of its own costs a healthy job nothing but that worker: it
-// is named, and the others end with the result of an undisturbed run. Method: real processes; a
+// Goal: a worker that has something wrong of its own costs a healthy job nothing but that worker:
+// it is named, and the others end with the result of an undisturbed run. Method: real processes; a
 // folder that is taken away, other instruction sets, an engine's thread stopped by ptrace while the
 // rest of its process lives, evaluations longer than the collectives' time.
 #include <gtest/gtest.h>
@@ -52,7 +52,8 @@ class StoppedThread {
 
 // The thread of that name; 0 where there is none.
 pid_t ThreadOf(pid_t pid, const std::string& name) {
-  for (const auto& entry : std::filesystem::directory_iterator(absl::StrCat("/proc/", pid, "/task"))) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(absl::StrCat("/proc/", pid, "/task"))) {
     std::ifstream comm(entry.path() / "comm");
     std::string line;
     pid_t tid = 0;
@@ -199,7 +200,8 @@ TEST_F(BadWorkerTest, OtherInstructionSetsNeverMix) {
   setenv("ONEDNN_MAX_CPU_ISA", "SSE41", 1);
   setenv("MKL_ENABLE_INSTRUCTIONS", "SSE4_2", 1);
   cluster_.StartWorker("other");
-  for (const char* name : {"ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS"}) {
+  for (const char* name :
+       {"ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS"}) {
     unsetenv(name);
   }
   WaitForWorker("other", v1::FREE, "");

@@ -61,7 +61,12 @@ absl::Status Located(const EngineParts& parts, int64_t step, const std::string& 
     absl::StrAppend(&message, "; ",
                     theta.ok() ? "its parameters are finite" : std::string(theta.message()));
   }
-  return absl::Status(status.code(), message);
+  absl::Status located(status.code(), message);
+  // Such as the ranks that it suspects.
+  status.ForEachPayload([&](absl::string_view type, const absl::Cord& payload) {
+    located.SetPayload(type, payload);
+  });
+  return located;
 }
 
 std::vector<double> ToDoubles(const at::Tensor& values) {
