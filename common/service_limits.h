@@ -49,6 +49,9 @@ inline constexpr int kStuckGroupMs = 30'000;
 inline constexpr int kMaxFruitlessGenerations = 20;
 inline constexpr int kRetryMinMs = 500;
 inline constexpr int kRetryMaxMs = 60'000;
+// Workers that have computed together and cannot reach each other any more try so often before one
+// is left out.
+inline constexpr int kFruitlessBeforeBlame = 4;
 // A worker of which something failed is not used for a while: long enough that others are tried
 // first, short enough that what was mended is noticed.
 inline constexpr int kSetAsideMinMs = 10'000;

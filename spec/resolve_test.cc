@@ -178,7 +178,7 @@ TEST(ResolveTest, DefaultsAreTheProtosOwn) {
     meta_optimizer { kind: ADAM learning_rate: 0.001 beta1: 0.9 beta2: 0.999 epsilon: 1e-8 }
     steps: 5 virtual_workers: 1 pipeline_depth: 1 min_workers: 1 max_workers: 2 threads: 1
     data_type: FLOAT32
-    max_restarts: 10 collective_timeout_seconds: 60)");
+    max_restarts: 10 collective_timeout_seconds: 60 checkpoint_interval_seconds: 60)");
   EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(spec, expected))
       << spec.DebugString();
 

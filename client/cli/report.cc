@@ -290,6 +290,7 @@ std::string JobDescription(const v1::Job& job, const std::vector<v1::Checkpoint>
                  {"progress", progress},
                  {"last step", last_step},
                  {"workers", workers},
+                 {"computes with", job.numerics()},
                  {"survived", Recoveries(job)}};
   for (const std::string& line : steps_back) pairs.emplace_back("went back", line);
   AppendFigures(job, &pairs);

@@ -89,7 +89,7 @@ absl::StatusOr<JobEntry*> CheckpointCalls::JobOf(const v1::UploadCheckpointReque
                                                 job->job().spec().steps(), " steps")}});
   }
   if (job->active == nullptr || job->uid() != header.job_uid() ||
-      job->job().generation() != header.generation()) {
+      job->job().generation() != header.generation() || job->active->group.distrusted) {
     return MakeError(
         absl::StatusCode::kAborted,
         absl::StrCat("generation ", header.generation(), " of job `", header.job(), "` is over"),

@@ -84,7 +84,10 @@ void Groups::WorkerLeft(WorkerEntry* worker, const v1::GenerationLeft& left) {
   worker->phases = worker->has_state ? held.phases() : 0;
   for (const int rank : left.suspect_ranks()) {
     if (rank < 0 || rank >= static_cast<int>(group.ranks.size())) continue;
-    group.accusers_of[group.ranks[static_cast<size_t>(rank)]].insert(worker->id);
+    const WorkerId& suspect = group.ranks[static_cast<size_t>(rank)];
+    group.estranged[suspect].insert(worker->id);
+    group.estranged[worker->id].insert(suspect);
+    group.unreachable = true;
   }
   if (!unasked) return;
   if (left.suspect_ranks_size() == 0) group.excused.insert(worker->id);

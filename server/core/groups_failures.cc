@@ -4,6 +4,7 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/service_limits.h"
 #include "server/core/groups.h"
@@ -29,8 +30,11 @@ void Groups::WorkerFailed(WorkerEntry* worker, JobEntry* job, v1::FailureScope s
   // Those that compute never hear of it.
   if (newcomer) return Release(worker, job->job().name());
   Trials& trials = job->active->trials;
-  if (!any_job) trials.failures.push_back({worker->id, error});
-  if (IsTheJobsFault(*job, *worker)) {
+  Group& group = job->active->group;
+  // What came of wrong bits is not gone on with.
+  if (error.code() == static_cast<int>(absl::StatusCode::kDataLoss)) group.distrusted = true;
+  if (!any_job) trials.failures.push_back({worker->id, job->job().generation(), error});
+  if (!any_job && IsTheJobsFault(*job, *worker)) {
     std::set<WorkerId> said;
     for (const WorkerFailure& failure : trials.failures) said.insert(failure.worker);
     if (said.size() > 1) {
@@ -39,7 +43,6 @@ void Groups::WorkerFailed(WorkerEntry* worker, JobEntry* job, v1::FailureScope s
     }
     return FailJob(job, std::move(error));
   }
-  Group& group = job->active->group;
   group.disturbed = true;
   group.disturbance =
       absl::StrCat("worker ", worker->id.value(), " is set aside: ", error.message());
@@ -54,7 +57,7 @@ bool Groups::AnotherMayDo(const JobEntry& job, const WorkerId& than) {
   const Make make{job.record.device_kind, job.job().numerics()};
   for (const auto& [id, worker] : state_.workers.all()) {
     if (id == than || state_.set_aside.Covers(id, job.uid(), state_.now.monotonic_ms)) continue;
-    if (!HasProgress(job) || MakeOf(worker) == make) return true;
+    if (!HasProgress(job) || make.Allows(MakeOf(worker))) return true;
   }
   return false;
 }
@@ -63,12 +66,15 @@ bool Groups::IsTheJobsFault(const JobEntry& job, const WorkerEntry& worker) {
   const std::vector<WorkerFailure>& failures = job.active->trials.failures;
   if (failures.empty()) return false;
   std::set<WorkerId> said;
+  // What several members say at once is one failure.
+  std::set<int64_t> generations;
   int by_this = 0;
   for (const WorkerFailure& failure : failures) {
     said.insert(failure.worker);
+    generations.insert(failure.generation);
     if (failure.worker == worker.id) ++by_this;
   }
-  if (failures.size() >= limits::kMaxFailuresWithoutProgress) return true;
+  if (generations.size() >= limits::kMaxFailuresWithoutProgress && said.size() > 1) return true;
   if (said.size() >= limits::kSeveralWorkers && !HasProgress(job)) return true;
   if (AnotherMayDo(job, worker.id)) return false;
   // What has computed before may do so again, once; what never has will not.
@@ -77,29 +83,33 @@ bool Groups::IsTheJobsFault(const JobEntry& job, const WorkerEntry& worker) {
 
 bool Groups::BlameForUnreachable(JobEntry* job) {
   const Group& group = job->active->group;
-  if (group.progressed) return false;
-  const std::set<WorkerId>& worked = job->active->trials.worked;
-  // Who worked with the others before is trusted more, then who is accused by fewer, then who was
-  // there first.
+  const Trials& trials = job->active->trials;
+  // Where a member is gone, that is why others did not reach each other.
+  if (group.progressed || !group.unreachable || !group.missing.empty()) return false;
+  // Who worked with the others before is trusted more, then who is estranged from fewer, then who
+  // was there first.
   WorkerEntry* blamed = nullptr;
   std::tuple<bool, size_t, size_t> worst;
   for (size_t rank = 0; rank < group.ranks.size(); ++rank) {
     const WorkerId& id = group.ranks[rank];
-    const auto accusers = group.accusers_of.find(id);
+    const auto estranged = group.estranged.find(id);
+    const size_t from = estranged == group.estranged.end() ? 0 : estranged->second.size();
     WorkerEntry* worker = state_.workers.Find(id);
-    if (accusers == group.accusers_of.end() || group.excused.count(id) > 0 || worker == nullptr ||
-        worker->job_uid != job->uid()) {
+    if ((from == 0 && !group.estranged.empty()) || group.excused.count(id) > 0 ||
+        worker == nullptr || worker->job_uid != job->uid()) {
       continue;
     }
-    const std::tuple<bool, size_t, size_t> badness(worked.count(id) == 0, accusers->second.size(),
-                                                   rank);
+    const std::tuple<bool, size_t, size_t> badness(trials.worked.count(id) == 0, from, rank);
     if (blamed == nullptr || badness > worst) {
       blamed = worker;
       worst = badness;
     }
   }
-  // Where nobody is a newcomer to those that worked, the network between them has to heal.
-  if (blamed == nullptr || (!worked.empty() && !std::get<0>(worst))) return false;
+  if (blamed == nullptr) return false;
+  // All have worked together: the network between them may heal, but not for ever.
+  const bool all_worked = !trials.worked.empty() && !std::get<0>(worst);
+  const bool others_do = static_cast<int>(group.ranks.size()) > job->job().spec().min_workers();
+  if (all_worked && (trials.fruitless < limits::kFruitlessBeforeBlame || !others_do)) return false;
   PutAside(*blamed, job, /*any_job=*/false, group.disturbance);
   Release(blamed, job->job().name());
   job->active->trials.retry_at_ms = 0;
@@ -163,6 +173,8 @@ void Groups::WatchGroup(JobEntry* job) {
     return WorkerFailed(worker, job, v1::ANY_JOB_HERE, std::move(error));
   }
   if (waiting > 0 && waiting == group.ranks.size()) {
+    job->active->group.unreachable = true;
+    job->active->group.disturbance = "its workers waited for each other in vain";
     EndGeneration(job, absl::StrCat("all its workers have waited for each other for ",
                                     static_cast<int64_t>(patience), " s"));
   }

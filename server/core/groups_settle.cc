@@ -259,6 +259,7 @@ void Groups::Prepare(JobEntry* job, const std::vector<WorkerId>& added) {
     Enter(worker, WorkerPhase::kPreparing);
     worker->job_uid = job->uid();
     worker->job_name = job->job().name();
+    worker->doing.Clear();
     state_.SendTo(*worker, message);
   }
 }
@@ -291,10 +292,12 @@ void Groups::ResolveStuckGroups(const Members& members) {
     const auto held = members.find(job->uid());
     const Group& group = job->active->group;
     if (group.stuck_since_ms == 0 || group.phase != GroupPhase::kNone || held == members.end() ||
-        held->second.members.empty()) {
+        held->second.empty()) {
       continue;
     }
-    const int before = stuck[MakeOf(*held->second.members.front())]++;
+    const std::vector<WorkerEntry*>& any =
+        held->second.members.empty() ? held->second.prepared : held->second.members;
+    const int before = stuck[MakeOf(*any.front())]++;
     if (before > 0 && state_.now.monotonic_ms >= group.stuck_since_ms + limits::kStuckGroupMs)
       victim = job;
   }
@@ -332,6 +335,13 @@ void Groups::Cut(JobEntry* job, const Held& held, const std::vector<WorkerId>& a
   for (const WorkerId& id : added) {
     if (ranks.size() < max_workers) ranks.push_back(state_.workers.Find(id));
   }
+  // Newcomers for whom there is no room any more are free for others.
+  for (WorkerEntry* worker : state_.workers.AssignedTo(job->uid())) {
+    const bool taken = std::find(ranks.begin(), ranks.end(), worker) != ranks.end();
+    if (worker->newcomer() && !taken && ranks.size() >= max_workers) {
+      Release(worker, job->job().name());
+    }
+  }
   for (WorkerEntry* worker : ranks) {
     Enter(worker, WorkerPhase::kMember);
     worker->generation = job->job().generation() + 1;
@@ -358,7 +368,7 @@ void Groups::Start(JobEntry* job, const std::vector<WorkerEntry*>& ranks) {
   v1::Job& proto = job->job();
   const bool donor = ranks.front()->has_state;
   const bool from_checkpoint = !donor && !job->checkpoints.empty();
-  if (!HasProgress(*job)) {
+  if (!HasProgress(*job) || proto.numerics().empty()) {
     job->record.device_kind = ranks.front()->hello.device_kind();
     proto.set_numerics(ranks.front()->hello.numerics());
   }

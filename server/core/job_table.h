@@ -50,8 +50,10 @@ struct Group {
   bool reattaching = false;
   // Since when it holds workers but too few; 0: it does not.
   int64_t stuck_since_ms = 0;
-  // Who could not reach whom in this generation.
-  std::map<WorkerId, std::set<WorkerId>> accusers_of;
+  // Members could not reach each other: it is not known which of them is at fault.
+  bool unreachable = false;
+  // Who could not reach whom, both ways.
+  std::map<WorkerId, std::set<WorkerId>> estranged;
   // Who left it for a reason of its own, so that others could not reach it.
   std::set<WorkerId> excused;
 };
@@ -59,6 +61,7 @@ struct Group {
 // A worker said that it cannot do its part of the job.
 struct WorkerFailure {
   WorkerId worker;
+  int64_t generation = 0;
   v1::JobError error;
 };
 

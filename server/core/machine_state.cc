@@ -11,9 +11,7 @@ namespace evograd {
 std::string MachineState::Silence(const JobEntry& job) const {
   const ActiveJob& active = *job.active;
   std::string text;
-  const int64_t silent_ms = now.monotonic_ms - active.last_step_ms;
-  if (silent_ms >= limits::kSilentStepMs) {
-    absl::StrAppend(&text, "; no step for ", silent_ms / 1000, " s");
+  if (now.monotonic_ms - active.last_step_ms >= limits::kSilentStepMs) {
     // Who computes keeps those waiting that wait for others.
     const WorkerEntry* slowest = nullptr;
     for (const WorkerId& id : active.group.ranks) {
@@ -24,8 +22,7 @@ std::string MachineState::Silence(const JobEntry& job) const {
       }
     }
     if (slowest != nullptr) {
-      absl::StrAppend(&text, ": ", slowest->id.value(), " is at `", slowest->doing.doing(),
-                      "` for ", static_cast<int64_t>(slowest->doing.doing_seconds()), " s");
+      absl::StrAppend(&text, "; ", slowest->id.value(), " is at `", slowest->doing.doing(), "`");
     }
   }
   if (!active.trouble.empty()) absl::StrAppend(&text, "; ", active.trouble);

@@ -64,7 +64,8 @@ struct MachineState {
 
  private:
   std::string Reason(const JobEntry& job) const;
-  // "; no step for 95 s: w1 is at step 12 for 94 s", where that is so.
+  // "; w1 is at `step 12`", where there was no step for a while, and what else is wrong. How long
+  // is said by last_step_time.
   std::string Silence(const JobEntry& job) const;
   v1::Event NewEvent(JobEntry* job);
 };

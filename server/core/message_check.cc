@@ -142,6 +142,15 @@ absl::Status CheckFailed(const v1::JobFailed& failed) {
   return CheckText("failed.error.message", failed.error().message(), limits::kMaxMessageBytes);
 }
 
+absl::Status CheckHeartbeat(const v1::Heartbeat& heartbeat) {
+  for (const double seconds : {heartbeat.doing_seconds(), heartbeat.still_seconds()}) {
+    // Not a number is not in the range.
+    if (seconds >= 0 && seconds < 1e9) continue;
+    return Malformed(absl::StrCat("a heartbeat with a time of ", seconds, " s"));
+  }
+  return CheckText("heartbeat.doing", heartbeat.doing(), limits::kMaxDoingBytes);
+}
+
 absl::Status CheckRendezvous(const v1::RendezvousEntry& entry) {
   EVOGRAD_RETURN_IF_ERROR(CheckText("rendezvous.job", entry.job()));
   EVOGRAD_RETURN_IF_ERROR(CheckText("rendezvous.key", entry.key(), limits::kMaxRendezvousKeyBytes));
@@ -176,7 +185,7 @@ absl::Status CheckWorkerMessage(const v1::WorkerMessage& message) {
     case v1::WorkerMessage::kHello:
       return Malformed("a second Hello on one stream");
     case v1::WorkerMessage::kHeartbeat:
-      return CheckText("heartbeat.doing", message.heartbeat().doing(), limits::kMaxDoingBytes);
+      return CheckHeartbeat(message.heartbeat());
     case v1::WorkerMessage::kRendezvous:
       return CheckRendezvous(message.rendezvous());
     case v1::WorkerMessage::kResults:

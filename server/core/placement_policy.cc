@@ -41,7 +41,7 @@ std::string WaitingText(const Demand& demand, const Pool& pool) {
   for (const auto& [make, workers] : pool) {
     const int usable = CountUsable(workers, demand.avoided);
     if (usable == 0) continue;
-    if (!demand.make.any() && !(make == demand.make)) {
+    if (!demand.make.Allows(make)) {
       if (make.kind == demand.make.kind) others += usable;
       continue;
     }
@@ -110,7 +110,7 @@ class Placer {
 
  private:
   bool Fits(const Demand& demand, const Make& make) const {
-    if (!demand.make.any() && !(demand.make == make)) return false;
+    if (!demand.make.Allows(make)) return false;
     const auto found = pool_.find(make);
     const int free = found == pool_.end() ? 0 : CountUsable(found->second, demand.avoided);
     return demand.held + free >= demand.min_workers;
@@ -144,7 +144,7 @@ class Placer {
   void Reserve(const Demand& demand) {
     std::map<Make, int> usable;
     for (const PlacedWorker& worker : workers_) {
-      if (!demand.make.any() && !(demand.make == worker.make)) continue;
+      if (!demand.make.Allows(worker.make)) continue;
       if (demand.avoided.count(worker.id) == 0) ++usable[worker.make];
     }
     for (const auto& [make, count] : usable) {

@@ -33,6 +33,10 @@ struct Make {
   std::string numerics;
 
   bool any() const { return kind == v1::DEVICE_KIND_UNSPECIFIED; }
+  // Whether a worker of make `other` will do. Jobs of an earlier version know only the kind.
+  bool Allows(const Make& other) const {
+    return any() || (kind == other.kind && (numerics.empty() || numerics == other.numerics));
+  }
   friend bool operator<(const Make& a, const Make& b) {
     return std::tie(a.kind, a.numerics) < std::tie(b.kind, b.numerics);
   }

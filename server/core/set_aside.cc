@@ -10,6 +10,11 @@ namespace evograd {
 
 void SetAside::Add(const Worker& worker, const Job& job, const std::string& reason,
                    int64_t now_ms) {
+  // What was long ago is forgotten, so that the table does not grow with workers that never return.
+  for (auto old = entries_.begin(); old != entries_.end();) {
+    const bool forgotten = old->second.until_ms + limits::kSetAsideMaxMs < now_ms;
+    old = forgotten ? entries_.erase(old) : std::next(old);
+  }
   Entry& entry = entries_[{worker.id, job.uid}];
   // What is said again while it is set aside is no second failure.
   if (entry.until_ms <= now_ms) {

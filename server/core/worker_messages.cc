@@ -115,13 +115,14 @@ void WorkerMessages::Connected(const ConnectedInput& input) {
 
 void WorkerMessages::TakeBack(WorkerEntry* worker, const v1::HeldState& held) {
   JobEntry* job = state_.jobs.FindByUid(held.job_uid());
-  const bool useful = job != nullptr && job->active != nullptr && job->job().name() == held.job() &&
-                      held.generation() <= job->job().generation() &&
-                      worker->hello.device_kind() == job->record.device_kind &&
-                      worker->hello.numerics() == job->job().numerics() &&
-                      !state_.set_aside.Covers(worker->id, job->uid(), state_.now.monotonic_ms) &&
-                      // A group that computes without it has left its state behind.
-                      job->active->group.phase != GroupPhase::kRunning;
+  const bool useful =
+      job != nullptr && job->active != nullptr && job->job().name() == held.job() &&
+      held.generation() <= job->job().generation() &&
+      worker->hello.device_kind() == job->record.device_kind &&
+      (job->job().numerics().empty() || worker->hello.numerics() == job->job().numerics()) &&
+      !state_.set_aside.Covers(worker->id, job->uid(), state_.now.monotonic_ms) &&
+      // A group that computes without it has left its state behind.
+      job->active->group.phase != GroupPhase::kRunning;
   if (useful) {
     groups_.Reattach(job, worker, held.generation());
   } else {

@@ -212,9 +212,8 @@ TEST_F(SignalsTest, NoEndLeavesATemporaryFolder) {
 
 TEST_F(SignalsTest, AClosedPipeIsAnOrderlyEnd) {
   std::string command = "client/cli/evograd";
-  for (const std::string& word : std::vector<std::string>(Run().begin() + 1, Run().end())) {
-    absl::StrAppend(&command, " ", word);
-  }
+  const std::vector<std::string> words = Run();
+  for (size_t i = 1; i < words.size(); ++i) absl::StrAppend(&command, " ", words[i]);
   // The reader goes after the first line; the next line has none.
   const std::string code = TestPath("code");
   Running run(name_, {"/bin/sh", "-c",

@@ -23,16 +23,6 @@ constexpr char kCoordinator[] = "server/coordinator";
 constexpr char kWorker[] = "worker/worker";
 
 // A condition that another process makes true: looked at until it holds.
-bool WaitUntil(const std::function<bool()>& condition) {
-  const absl::Time deadline = absl::Now() + kPatience;
-  while (!condition()) {
-    if (absl::Now() > deadline) return false;
-    timespec pause{0, 5'000'000};
-    nanosleep(&pause, nullptr);
-  }
-  return true;
-}
-
 std::string ReadFile(const std::string& path) {
   std::ifstream file(path);
   std::stringstream text;
@@ -48,6 +38,16 @@ std::unique_ptr<grpc::ClientContext> Context() {
 }
 
 }  // namespace
+
+bool WaitUntil(const std::function<bool()>& condition) {
+  const absl::Time deadline = absl::Now() + kPatience;
+  while (!condition()) {
+    if (absl::Now() > deadline) return false;
+    timespec pause{0, 5'000'000};
+    nanosleep(&pause, nullptr);
+  }
+  return true;
+}
 
 Process::Process(const std::vector<std::string>& command, const std::string& output_path)
     : output_path_(output_path) {

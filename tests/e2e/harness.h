@@ -26,6 +26,9 @@ namespace evograd::e2e {
 
 inline constexpr absl::Duration kPatience = absl::Seconds(120);
 
+// Looks again and again; false after kPatience.
+bool WaitUntil(const std::function<bool()>& condition);
+
 // A child process whose output goes to a file; killed with its parent.
 class Process {
  public:

@@ -48,7 +48,8 @@ if [ "${1:-}" != inside ]; then
   skip "the kernel refuses network namespaces"
 fi
 
-readonly evograd=$2 coordinator=$3 worker=$4
+# Another namespace has another working folder.
+readonly evograd=$(realpath -s "$2") coordinator=$(realpath -s "$3") worker=$(realpath -s "$4")
 folder=$(mktemp -d "${TEST_TMPDIR:-/tmp}/two-hosts-XXXXXX")
 trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$folder"' EXIT
 

@@ -328,6 +328,8 @@ TEST_F(AgentTest, AnUploadIsTriedAgainUntilItIsStored) {
   ExpectResults("w1", 1, 0, 1);
   Ack("w1", 1, 1);
   coordinator_.WaitForRefusedUploads(2);
+  EXPECT_EQ(coordinator_.Hear("w1").trouble().text(),
+            "the checkpoint of step 1 is not stored yet, trying again: too many uploads");
   EXPECT_FALSE(coordinator_.HasMore("w1"));
   EXPECT_TRUE(worker.WaitForLine("too many uploads"));
   coordinator_.RefuseUploads(grpc::Status::OK);

@@ -97,7 +97,9 @@ absl::Status EngineRunner::MakeState(const std::string& checkpoint) {
   if (checkpoint.empty()) {
     EVOGRAD_RETURN_IF_ERROR(engine_->Initialise());
   } else {
+    watch_->Fetches(true);
     const absl::StatusOr<std::string> bytes = options_.download(checkpoint);
+    watch_->Fetches(false);
     if (!bytes.ok()) {
       // The coordinator may have another one, and forms the next generation from it.
       return absl::UnavailableError(

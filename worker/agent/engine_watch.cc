@@ -12,6 +12,9 @@ using Seconds = std::chrono::duration<double>;
 // more even where fifty of them share a core.
 constexpr double kMovingShare = 0.01;
 
+// Heartbeats further apart: the whole process stood still (a paused machine), not its engine alone.
+constexpr auto kPaused = std::chrono::seconds(5);
+
 class WatchedCommunicator : public Communicator {
  public:
   WatchedCommunicator(std::unique_ptr<Communicator> communicator, EngineWatch* watch)
@@ -68,12 +71,18 @@ void EngineWatch::GoesOn(Time now) {
   moved_processor_ = ProcessorSeconds();
 }
 
+void EngineWatch::Fetches(bool fetching) {
+  absl::MutexLock lock(&mutex_);
+  fetching_ = fetching;
+}
+
 v1::Heartbeat EngineWatch::Look(Time now, double processor_seconds) {
   absl::MutexLock lock(&mutex_);
   v1::Heartbeat heartbeat;
+  const bool paused = now - std::exchange(looked_, now) > kPaused;
   if (doing_.empty()) return heartbeat;
   const double still = Seconds(now - moved_).count();
-  if (processor_seconds - moved_processor_ > kMovingShare * still) {
+  if (paused || fetching_ || processor_seconds - moved_processor_ > kMovingShare * still) {
     moved_ = now;
     moved_processor_ = processor_seconds;
   }

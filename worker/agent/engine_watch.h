@@ -26,6 +26,8 @@ class EngineWatch {
   // It waits in a collective for other ranks; it goes on.
   void Waits(Time now);
   void GoesOn(Time now);
+  // It does what uses no processor time and is bounded elsewhere: a download.
+  void Fetches(bool fetching);
 
   // `processor_seconds` is what the process has used since it began.
   v1::Heartbeat Look(Time now, double processor_seconds);
@@ -34,11 +36,13 @@ class EngineWatch {
   absl::Mutex mutex_;
   std::string doing_ ABSL_GUARDED_BY(mutex_);
   bool waiting_ ABSL_GUARDED_BY(mutex_) = false;
+  bool fetching_ ABSL_GUARDED_BY(mutex_) = false;
   // Of what it does, or of its wait.
   Time since_ ABSL_GUARDED_BY(mutex_);
   // When it was last seen to move, and what the process had used by then.
   Time moved_ ABSL_GUARDED_BY(mutex_);
   double moved_processor_ ABSL_GUARDED_BY(mutex_) = 0;
+  Time looked_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Of this process.

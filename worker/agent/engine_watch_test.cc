@@ -47,6 +47,22 @@ TEST(EngineWatchTest, WhoUsesNextToNothingStandsStillUntilItGoesOn) {
   EXPECT_EQ(watch.Look(begin + seconds(300), used + 5).ByteSizeLong(), 0);
 }
 
+TEST(EngineWatchTest, AProcessThatWasPausedOrFetchesDidNotStandStill) {
+  EngineWatch watch;
+  const EngineWatch::Time begin{};
+  watch.Does("step 3", begin);
+  const double used = ProcessorSeconds() + 1;
+  watch.Look(begin + seconds(1), used);
+  EXPECT_EQ(watch.Look(begin + seconds(4), used).still_seconds(), 3);
+  // Two minutes without a heartbeat.
+  EXPECT_EQ(watch.Look(begin + seconds(124), used).still_seconds(), 0);
+  EXPECT_EQ(watch.Look(begin + seconds(126), used).still_seconds(), 2);
+  watch.Fetches(true);
+  EXPECT_EQ(watch.Look(begin + seconds(130), used).still_seconds(), 0);
+  watch.Fetches(false);
+  EXPECT_EQ(watch.Look(begin + seconds(132), used).still_seconds(), 2);
+}
+
 TEST(EngineWatchTest, WaitingForOthersIsNoStandingStill) {
   EngineWatch watch;
   const EngineWatch::Time begin{};

@@ -223,7 +223,7 @@ void AgentMachine::On(EngineOutcome outcome) {
     if (!outcome.status.ok() && same_job && !membership_->over) Fail(outcome.status, v1::JOB_HERE);
     return;
   }
-  if (ended.task == EngineTask::kStep) holding_->seconds_since_checkpoint += outcome.seconds;
+  if (ended.task == EngineTask::kStep) holding_->unstored_seconds += outcome.seconds;
   if (!same_job || !IsCurrent(ended.generation)) return;
   if (!outcome.status.ok()) {
     // The same bits are not finite everywhere.
@@ -249,7 +249,7 @@ void AgentMachine::On(EngineOutcome outcome) {
     case EngineTask::kSerialise:
       membership_->serialised_step = completed();
       membership_->upload_due = membership_->attached;
-      holding_->seconds_since_checkpoint = 0;
+      holding_->serialised_seconds = holding_->unstored_seconds;
       holding_->serialise_seconds = outcome.seconds;
       return;
     case EngineTask::kEvaluate: {
@@ -269,6 +269,8 @@ void AgentMachine::On(EngineOutcome outcome) {
 void AgentMachine::On(const UploadOutcome& outcome) {
   const Uploading ended = *std::exchange(uploading_, std::nullopt);
   if (ended.stopping || !IsCurrent(ended.generation)) return;
+  // One that is refused is not made again at once either.
+  holding_->unstored_seconds -= std::exchange(holding_->serialised_seconds, 0);
   const bool final = ended.step == steps();
   if (outcome.status.ok()) {
     membership_->final_stored = final;

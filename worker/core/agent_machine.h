@@ -74,8 +74,10 @@ class AgentMachine {
     std::string job_uid;
     bool has_state = false;
     int64_t phases = 0;
-    // Of the steps since a checkpoint was serialised here, and how long that took.
-    double seconds_since_checkpoint = 0;
+    // Of the steps that no stored checkpoint holds, as far as is known here; of those, what the
+    // last serialised one holds; and how long that took.
+    double unstored_seconds = 0;
+    double serialised_seconds = 0;
     double serialise_seconds = 0;
   };
 

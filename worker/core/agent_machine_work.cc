@@ -89,7 +89,7 @@ bool AgentMachine::CheckpointDue() const {
   const double seconds =
       std::max<double>(spec.checkpoint_interval_seconds(),
                        limits::kCheckpointCostRatio * holding_->serialise_seconds);
-  return spec.checkpoint_interval_seconds() > 0 && holding_->seconds_since_checkpoint >= seconds;
+  return spec.checkpoint_interval_seconds() > 0 && holding_->unstored_seconds >= seconds;
 }
 
 void AgentMachine::Finish() {
