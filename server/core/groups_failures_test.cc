@@ -236,8 +236,9 @@ TEST_F(GroupsFailuresTest, WhatAllMembersSayAtOnceIsOneFailure) {
   ASSERT_TRUE(world_.Create(request).ok());
   RunToStep("job1", 6);
   for (int i = 1; i <= 7; ++i) {
-    world_.worker("w" + std::to_string(i))
-        ->FailNext("the ranks hold different parameters", v1::JOB_HERE);
+    const std::string id = "w" + std::to_string(i);
+    world_.worker(id)->FailNext("the ranks hold different parameters", v1::JOB_HERE);
+    world_.Work(id);
   }
   world_.RunUntilEnded("job1", limits::kSetAsideMinMs + 10'000);
   ExpectFinished("job1");

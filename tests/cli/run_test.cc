@@ -170,8 +170,9 @@ TEST(RunTest, TheSameFileAgainShowsWhatItCameTo) {
   WriteFile("again-job.yaml", absl::StrCat(kShort, "seed: 7\nestimator: {population: 4}\n"));
   const Outcome other = RunFiles(file + " --data-dir " + data);
   EXPECT_EQ(other.exit_code, 2) << other.err;
-  EXPECT_THAT(other.err, AllOf(HasSubstr("estimator.population (2 there, 4 here)"),
-                               HasSubstr("seed (0 there, 7 here)"), HasSubstr("another `name`")));
+  EXPECT_THAT(other.err,
+              AllOf(HasSubstr("estimator.population (2 there, 4 here)"),
+                    HasSubstr("seed (none there, 7 here)"), HasSubstr("another `name`")));
 }
 
 TEST(RunTest, FilesOfOneNameAreTwoJobs) {
