@@ -127,6 +127,8 @@ void Agent::Perform(RunEngine& action) {
   if (exit_) return;
   runner_.Rearm();
   download_.Restart();
+  // An engine that does not even begin stands still too.
+  watch_.Does("its next task", std::chrono::steady_clock::now());
   task_ = std::move(action);
 }
 
