@@ -33,7 +33,7 @@ void Groups::WorkerFailed(WorkerEntry* worker, JobEntry* job, v1::FailureScope s
   Group& group = job->active->group;
   // What came of wrong bits is not gone on with.
   if (error.code() == static_cast<int>(absl::StatusCode::kDataLoss)) group.distrusted = true;
-  if (!any_job) trials.failures.push_back({worker->id, job->job().generation(), error});
+  if (!any_job) trials.failures.push_back({worker->id, job->job().generation()});
   if (!any_job && IsTheJobsFault(*job, *worker)) {
     std::set<WorkerId> said;
     for (const WorkerFailure& failure : trials.failures) said.insert(failure.worker);

@@ -56,6 +56,20 @@ class GroupsFailuresTest : public testing::WorldTest {
     }
   }
 
+  // job1 computes on w1, and w2 is called into its second generation.
+  void GrowToTwo() {
+    world_.AddWorker("w1");
+    ASSERT_TRUE(world_.Create("job1", 30, 1, 2).ok());
+    RunToStep("job1", 4);
+    world_.AddWorker("w2");
+    LetNewcomersPrepare();
+    DeliverAll("w1");
+    world_.Work("w1");
+    while (world_.DeliverToCoordinator("w1")) {
+    }
+    ASSERT_EQ(Job("job1").generation(), 2);
+  }
+
   // Until the newcomers' time to read data has come and they did.
   void LetNewcomersPrepare() {
     world_.Pass(limits::kGrowthDelayMs + limits::kTickIntervalMs);
@@ -162,16 +176,7 @@ TEST_F(GroupsFailuresTest, WhatFailsAgainWithoutANewStepFailsTheJob) {
 }
 
 TEST_F(GroupsFailuresTest, ANewcomerThatCannotBeReachedIsSetAsideAndTheOthersGoOn) {
-  world_.AddWorker("w1");
-  ASSERT_TRUE(world_.Create("job1", 30, 1, 2).ok());
-  RunToStep("job1", 4);
-  world_.AddWorker("w2");
-  LetNewcomersPrepare();
-  DeliverAll("w1");
-  world_.Work("w1");
-  while (world_.DeliverToCoordinator("w1")) {
-  }
-  ASSERT_EQ(Job("job1").generation(), 2);
+  GrowToTwo();
   // Each accuses the other; w1 has worked before.
   world_.worker("w1")->LeaveUnasked("cannot connect to rank 1", {1});
   world_.worker("w2")->LeaveUnasked("cannot connect to rank 0", {0});
@@ -187,16 +192,7 @@ TEST_F(GroupsFailuresTest, ANewcomerThatCannotBeReachedIsSetAsideAndTheOthersGoO
 
 // Only the newcomer dials, so only it accuses: and still it is the one that never worked.
 TEST_F(GroupsFailuresTest, ANewcomerThatCannotReachTheOthersIsSetAside) {
-  world_.AddWorker("w1");
-  ASSERT_TRUE(world_.Create("job1", 30, 1, 2).ok());
-  RunToStep("job1", 4);
-  world_.AddWorker("w2");
-  LetNewcomersPrepare();
-  DeliverAll("w1");
-  world_.Work("w1");
-  while (world_.DeliverToCoordinator("w1")) {
-  }
-  ASSERT_EQ(Job("job1").generation(), 2);
+  GrowToTwo();
   world_.worker("w2")->LeaveUnasked("cannot connect to rank 0", {0});
   DeliverAll("w2");
   world_.Work("w2");

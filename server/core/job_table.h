@@ -62,7 +62,6 @@ struct Group {
 struct WorkerFailure {
   WorkerId worker;
   int64_t generation = 0;
-  v1::JobError error;
 };
 
 // What was tried since the job last got further; it bounds how often the same is tried again.
