@@ -37,6 +37,9 @@ inline constexpr int kMaxPipelineDepth = 256;
 // Small results share a message up to this size; a larger one travels alone.
 inline constexpr int kMaxResultsBytes = 1 << 20;
 inline constexpr int kMaxThreads = 256;
+// Checkpoints that a job asks to keep; their records lie in the coordinator's memory.
+inline constexpr int kMaxKeptCheckpoints = 1000;
+inline constexpr int kMaxMetricNameBytes = 64;
 
 // A job file is written by a person.
 inline constexpr int64_t kMaxJobFileBytes = 1 << 20;

@@ -213,6 +213,30 @@ void CheckDisplayName(const std::string& name, Checker* check) {
   }
 }
 
+void CheckKept(const v1::JobSpec& spec, Checker* check) {
+  const v1::KeepCheckpoints& keep = spec.keep_checkpoints();
+  if (keep.best_metric().size() > limits::kMaxMetricNameBytes) {
+    check->Fail("keep_checkpoints.best_metric",
+                absl::StrCat("is ", keep.best_metric().size(), " bytes long; at most ",
+                             limits::kMaxMetricNameBytes, " are allowed"));
+  } else if (!keep.best_metric().empty() && spec.evaluation_interval_steps() == 0) {
+    check->Fail("evaluation_interval_steps",
+                "is missing; keep_checkpoints.best_metric compares evaluations, so give the number "
+                "of steps from one to the next");
+  }
+  if (keep.least() && keep.best_metric().empty()) {
+    check->Fail("keep_checkpoints.best_metric",
+                "is missing; keep_checkpoints.least says how its values compare");
+  }
+  check->NotNegative("keep_checkpoints.every_steps", keep.every_steps());
+  if (keep.every_steps() > 0 && spec.steps() / keep.every_steps() > limits::kMaxKeptCheckpoints) {
+    check->Fail("keep_checkpoints.every_steps",
+                absl::StrCat("keeps ", spec.steps() / keep.every_steps(), " of ", spec.steps(),
+                             " steps; at most ", limits::kMaxKeptCheckpoints,
+                             " can be kept, so give a larger number"));
+  }
+}
+
 }  // namespace
 
 std::vector<FieldViolation> Resolve(v1::JobSpec* spec) {
@@ -238,6 +262,7 @@ std::vector<FieldViolation> Resolve(v1::JobSpec* spec) {
   check.NotNegative("evaluation_interval_steps", spec->evaluation_interval_steps());
   check.NotNegative("checkpoint_interval_steps", spec->checkpoint_interval_steps());
   check.NotNegative("checkpoint_interval_seconds", spec->checkpoint_interval_seconds());
+  CheckKept(*spec, &check);
   check.NotNegative("max_restarts", spec->max_restarts());
   CheckDisplayName(spec->display_name(), &check);
   check.InRange("collective_timeout_seconds", spec->collective_timeout_seconds(), 1,
