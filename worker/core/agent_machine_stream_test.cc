@@ -147,8 +147,7 @@ TEST_F(AgentMachineStreamTest, AFreeWorkerSaysHelloWithoutAState) {
   EXPECT_EQ(Connect(), "hello");
 }
 
-// ---- Checkpoints and the end
-// ---------------------------------------------------------------------
+// ---- Checkpoints and the end ------------------------------------------------------------------
 
 TEST_F(AgentMachineStreamTest, ACheckpointIsUploadedOnceItsStepsAreAcknowledged) {
   StartJob(Short(100, 4, 2));
@@ -164,6 +163,20 @@ TEST_F(AgentMachineStreamTest, ACheckpointIsUploadedOnceItsStepsAreAcknowledged)
   EXPECT_EQ(Uploaded(), "");
   EXPECT_EQ(Done(10, {4}), "step forget<2");
   EXPECT_EQ(Done(12, {5}), "serialise");
+}
+
+TEST_F(AgentMachineStreamTest, TrainingWaitsForACheckpointThatIsToBeKept) {
+  StartOptions options = Short(100, 100, 2);
+  options.keep_every = 4;
+  StartJob(options);
+  Done(2, {0});
+  EXPECT_EQ(Done(4, {1}), "serialise");
+  EXPECT_EQ(Done(4), "step forget<0");
+  EXPECT_EQ(Ack(1, 1), "results g1 [1]");
+  EXPECT_EQ(Ack(1, 2), "upload g1 step 2");
+  EXPECT_EQ(Done(6, {2}), "results g1 [2]; step forget<2");
+  EXPECT_EQ(Done(8, {3}), "");
+  EXPECT_EQ(Uploaded(), "serialise");
 }
 
 TEST_F(AgentMachineStreamTest, ACheckpointIsDueWhenTheStepsSinceTookSoLong) {

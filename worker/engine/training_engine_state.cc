@@ -8,6 +8,7 @@
 #include "common/limits.h"
 #include "common/status_macros.h"
 #include "proto/evograd/v1/worker.pb.h"
+#include "spec/checkpoint_steps.h"
 #include "worker/engine/agreement.h"
 #include "worker/engine/checkpoint.h"
 #include "worker/engine/state_codec.h"
@@ -340,9 +341,7 @@ absl::Status TrainingEngine::Synchronise(Communicator& communicator) {
 
 absl::Status TrainingEngine::CheckAgreement(Exchange* exchange) const {
   const int64_t done = completed_steps();
-  const int64_t checkpoint = parts_.spec.checkpoint_interval_steps();
-  const bool due = done % kAgreementSteps == 0 || done == parts_.spec.steps() ||
-                   (checkpoint > 0 && done % checkpoint == 0);
+  const bool due = done % kAgreementSteps == 0 || IsCheckpointStep(parts_.spec, done);
   if (!due || exchange->size() == 1) return absl::OkStatus();
   StateDigest digest;
   digest.Update(parts_.state->base);
