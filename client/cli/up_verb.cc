@@ -68,7 +68,7 @@ absl::Status ComputeHypergradient(const v1::JobSpec& spec, const std::string& de
   child->WaitForEnd(absl::InfiniteDuration());
   if (child->succeeded()) return absl::OkStatus();
   return absl::AbortedError(
-      absl::StrCat("the worker ", child->Ending(), "; it said:\n", LastLines(log, 15)));
+      absl::StrCat("the worker ", child->Ending(), "; it said:\n", child->LastOutput(15)));
 }
 
 }  // namespace

@@ -177,12 +177,4 @@ bool ChildProcess::succeeded() const {
   return ended_ && WIFEXITED(wait_status_) && WEXITSTATUS(wait_status_) == 0;
 }
 
-std::string LastLines(const std::string& path, int lines) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return "";
-  const std::string text = QuoteEnd(fd, 0, lines);
-  close(fd);
-  return text;
-}
-
 }  // namespace evograd
