@@ -107,8 +107,7 @@ std::string Recoveries(const v1::Job& job) {
     parts.push_back(absl::StrCat("went on after losing a worker ", times(job.recoveries())));
   }
   if (job.restarts() > 0) {
-    parts.push_back(absl::StrCat("started again from a checkpoint ", times(job.restarts()),
-                                 " (at most ", job.spec().max_restarts(), ")"));
+    parts.push_back(absl::StrCat("started again from a checkpoint ", times(job.restarts())));
   }
   return absl::StrJoin(parts, ", ");
 }
