@@ -4,10 +4,13 @@
 
 #include <sqlite3.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <iterator>
 #include <set>
@@ -89,6 +92,10 @@ TEST_F(CoordinatorMainTest, WrongFlagsAreSaid) {
       {{"--listen=127.0.0.1:0"}, "--data_dir is missing", 2},
       {{"--data_dir=" + folder_, "--listen=0.0.0.0:0"}, "say --insecure", 2},
       {{"--data_dir=" + folder_, "--listen=nowhere"}, "no address to listen on", 2},
+      {{"--data_dir=" + folder_, "--listen=unix:socket"}, "the whole path", 2},
+      {{"--data_dir=" + folder_, "--listen=unix:/" + std::string(200, 'x')},
+       "at most 107 bytes",
+       2},
       {{"--data_dir=" + folder_, "extra"}, "unexpected argument `extra`", 2},
       {{"--data_dir=/proc/nowhere", "--listen=127.0.0.1:0"},
        "the data directory cannot be used",
@@ -131,6 +138,88 @@ TEST_F(CoordinatorMainTest, EndsWithTheProcessThatStartedIt) {
   EXPECT_EQ(waitpid(grandchild, &status, 0), grandchild);
   EXPECT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+TEST_F(CoordinatorMainTest, SignalsThatWereIgnoredStayIgnored) {
+  Surroundings around;
+  around.ignored_signals = {SIGINT};
+  const auto child = Serve(Flags(), around);
+  kill(child->pid(), SIGINT);
+  EXPECT_EQ(CountJobs(), 0);
+  const int status = child->End(SIGTERM);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+// ---- A socket for one user -------------------------------------------------------------------
+
+// In a folder whose name is short, wherever the test runs.
+class UnixSocketTest : public CoordinatorMainTest {
+ protected:
+  UnixSocketTest() { EXPECT_NE(mkdtemp(&place_[0]), nullptr); }
+  ~UnixSocketTest() override { std::filesystem::remove_all(place_); }
+
+  std::string path() const { return place_ + "/deep/socket"; }
+  std::vector<std::string> UnixFlags() const {
+    return {"--data_dir=" + data_dir(), "--listen=unix:" + path(), "--port_file=" + port_file()};
+  }
+  static mode_t ModeOf(const std::string& path) {
+    struct stat info;
+    return lstat(path.c_str(), &info) == 0 ? info.st_mode & 0777 : 0;
+  }
+
+  std::string place_ = "/tmp/evograd-test-XXXXXX";
+};
+
+TEST_F(UnixSocketTest, ServesItsUserAlone) {
+  Surroundings open;
+  open.mask = 0;
+  const auto child = Serve(UnixFlags(), open);
+  EXPECT_EQ(address_, "unix:" + path());
+  ASSERT_TRUE(Create("job1").ok());
+  EXPECT_EQ(CountJobs(), 1);
+  EXPECT_EQ(ModeOf(path()), 0600);
+  EXPECT_EQ(ModeOf(place_ + "/deep"), 0700);
+  // It goes with the coordinator.
+  EXPECT_TRUE(WIFEXITED(child->End(SIGTERM)));
+  EXPECT_FALSE(std::filesystem::exists(path()));
+}
+
+TEST_F(UnixSocketTest, OtherUsersAreKeptOut) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can be another user; the rights are tested above";
+  const auto child = Serve(UnixFlags());
+  // The socket's own rights, not only its folder's.
+  std::filesystem::permissions(place_, std::filesystem::perms(0711));
+  std::filesystem::permissions(place_ + "/deep", std::filesystem::perms(0711));
+  for (const uid_t user : {0, 65534}) {
+    const pid_t other = fork();
+    if (other == 0) {
+      sockaddr_un address = {};
+      address.sun_family = AF_UNIX;
+      std::strcpy(address.sun_path, path().c_str());
+      const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+      if (setresuid(user, user, user) != 0) _exit(99);
+      const int result = connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+      _exit(result == 0 ? 0 : errno);
+    }
+    int status = 0;
+    waitpid(other, &status, 0);
+    ASSERT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), user == 0 ? 0 : EACCES) << user;
+  }
+}
+
+TEST_F(UnixSocketTest, WhatACrashLeavesIsNoHindranceAndWhatIsOthersIs) {
+  Serve(UnixFlags())->End(SIGKILL);
+  EXPECT_TRUE(std::filesystem::exists(path()));
+  const auto child = Serve(UnixFlags());
+  EXPECT_EQ(CountJobs(), 0);
+  // Of another coordinator, in another data folder.
+  const std::string other = folder_ + "/other";
+  CoordinatorProcess second({"--data_dir=" + other, "--listen=unix:" + path()});
+  EXPECT_THAT(second.ReadLine(), HasSubstr("another program listens at " + path()));
+  EXPECT_EQ(WEXITSTATUS(second.End(0)), 1);
+  EXPECT_EQ(CountJobs(), 0);
 }
 
 // ---- The data folder -------------------------------------------------------------------------
@@ -269,6 +358,31 @@ TEST_F(CoordinatorMainTest, FileSystemsThatCannotSyncFoldersArePassedOver) {
   std::filesystem::remove_all(data_dir());
   around.environment[1].second = std::to_string(EIO);
   EXPECT_THAT(Refusal(around), HasSubstr("Input/output error"));
+}
+
+TEST_F(CoordinatorMainTest, ASyncThatFailedEndsItAndIsMadeUpForAtTheNextStart) {
+  const std::string trigger = folder_ + "/disk-fails";
+  Surroundings around;
+  around.environment = {{"LD_PRELOAD", std::filesystem::absolute("server/libfaulty_calls.so")},
+                        {"SYNC_FAILS_IF", trigger}};
+  auto child = Serve(Flags(), around);
+  ASSERT_TRUE(Create("before").ok());
+  std::ofstream(trigger).flush();
+  EXPECT_FALSE(Create("meanwhile").ok());
+  const int status = child->End(0);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  EXPECT_THAT(Refusal(around), HasSubstr("I/O error"));
+
+  std::filesystem::remove(trigger);
+  child = Serve(Flags(), around);
+  // What the failed sync was to write may be in memory alone; the store has no need of it.
+  const std::string copy = folder_ + "/copy";
+  std::filesystem::create_directories(copy);
+  std::filesystem::copy(data_dir() + "/store.sqlite", copy + "/store.sqlite");
+  child = nullptr;
+  child = Serve({"--data_dir=" + copy, "--listen=127.0.0.1:0", "--port_file=" + port_file()});
+  EXPECT_GE(CountJobs(), 1);
 }
 
 TEST_F(CoordinatorMainTest, ItTakesAllTheFilesItMayOpen) {

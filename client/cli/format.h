@@ -28,7 +28,7 @@ std::string FormatAge(absl::Duration age);
 absl::Time ToTime(const google::protobuf::Timestamp& timestamp);
 
 // Rows of cells, columns aligned, two spaces between them; the first row is the head. Widths count
-// code points.
+// code points; further lines of a cell stay in its column.
 std::string FormatTable(const std::vector<std::vector<std::string>>& rows);
 // "name   value" lines, values aligned; pairs with an empty value are left out.
 std::string FormatPairs(const std::vector<std::pair<std::string, std::string>>& pairs);

@@ -70,6 +70,8 @@ absl::Status Runner::StartCluster() {
     EVOGRAD_ASSIGN_OR_RETURN(temporary_, TemporaryFolder::Make());
     options.data_dir = temporary_->path();
   }
+  EVOGRAD_ASSIGN_OR_RETURN(socket_, PrivateSocket::Make(temporary_.get()));
+  options.listen = socket_->address();
   options.on_notice = [this](const std::string& notice) { session_->terminal->Say(notice); };
   options.on_failure = [this](const absl::Status& failure) {
     {
@@ -237,7 +239,8 @@ absl::Status Runner::KeepCheckpoint(Client* client, const std::string& job) {
     return absl::OkStatus();
   }
   const std::string path = absl::StrCat(options_.out, "/", CheckpointFileName(job, last->step()));
-  EVOGRAD_RETURN_IF_ERROR(client->DownloadCheckpoint(last->name(), path).status());
+  EVOGRAD_ASSIGN_OR_RETURN(const auto file, OutputFile::Open(path));
+  EVOGRAD_RETURN_IF_ERROR(client->DownloadCheckpoint(last->name(), file.get()).status());
   session_->terminal->Say(absl::StrCat(path, ": ", FormatBytes(last->size_bytes())));
   return absl::OkStatus();
 }

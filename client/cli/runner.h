@@ -22,6 +22,7 @@
 #include "absl/types/optional.h"
 #include "client/cli/follow.h"
 #include "client/cli/job_files.h"
+#include "client/cli/private_socket.h"
 #include "client/cli/session.h"
 #include "client/cli/temporary_folder.h"
 #include "client/lib/client.h"
@@ -77,6 +78,7 @@ class Runner {
   const RunnerOptions options_;
   std::vector<Work> work_;
   std::unique_ptr<TemporaryFolder> temporary_;
+  std::unique_ptr<PrivateSocket> socket_;
   Stopper stopper_;
   absl::Mutex mutex_;
   absl::Status cluster_failure_ ABSL_GUARDED_BY(mutex_);

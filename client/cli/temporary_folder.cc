@@ -45,9 +45,11 @@ void BecomeGuard(int pipe, const char* path) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TemporaryFolder>> TemporaryFolder::Make() {
+absl::StatusOr<std::unique_ptr<TemporaryFolder>> TemporaryFolder::Make(const std::string& parent) {
   std::error_code error;
-  std::string path = std::filesystem::temp_directory_path(error) / "evograd-XXXXXX";
+  const std::filesystem::path place =
+      parent.empty() ? std::filesystem::temp_directory_path(error) : std::filesystem::path(parent);
+  std::string path = place / "evograd-XXXXXX";
   if (error || mkdtemp(&path[0]) == nullptr) {
     const std::string why = error ? error.message() : std::strerror(errno);
     return MakeError(absl::StatusCode::kFailedPrecondition,

@@ -41,7 +41,7 @@ void BecomeProgram(char* const* arguments, int output, pid_t parent) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  signal(SIGINT, SIG_DFL);
+  // Of this program's own making; what it was told to ignore, its children ignore too.
   signal(SIGPIPE, SIG_DFL);
   // Whatever other libraries opened is none of its business.
   close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -85,6 +86,20 @@ TEST(ChildProcessTest, SignalsEndIt) {
   ASSERT_TRUE(child->WaitForEnd(absl::InfiniteDuration()));
   EXPECT_EQ(child->Ending(), "was killed by signal 9 (Killed)");
   EXPECT_TRUE(child->killed_by_signal());
+}
+
+TEST(ChildProcessTest, WhatThisProgramIgnoresItIgnores) {
+  for (const int signal : {SIGINT, SIGHUP, SIGQUIT}) {
+    for (const bool ignored : {true, false}) {
+      const auto before = std::signal(signal, ignored ? SIG_IGN : SIG_DFL);
+      const std::string output = Path(absl::StrCat("ignored-", signal, ignored));
+      const auto child = Shell(absl::StrCat("kill -", signal, " $$; echo survived"), output);
+      std::signal(signal, before);
+      ASSERT_TRUE(child->WaitForEnd(absl::InfiniteDuration()));
+      EXPECT_EQ(child->killed_by_signal(), !ignored) << signal;
+      EXPECT_EQ(child->LastOutput(1), ignored ? "  survived\n" : "") << signal;
+    }
+  }
 }
 
 TEST(ChildProcessTest, LeavingItKillsIt) {

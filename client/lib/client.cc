@@ -197,8 +197,25 @@ absl::StatusOr<v1::Checkpoint> Client::LastCheckpoint(const std::string& job) {
   return absl::NotFoundError(absl::StrCat(job, " has no checkpoints yet"));
 }
 
+absl::StatusOr<v1::Checkpoint> Client::BestCheckpoint(const std::string& job) {
+  absl::optional<v1::Checkpoint> best;
+  EVOGRAD_RETURN_IF_ERROR(ForEachCheckpoint(job, [&](const v1::Checkpoint& checkpoint) {
+    if (checkpoint.best()) best = checkpoint;
+    return !best.has_value();
+  }));
+  if (best.has_value()) return *std::move(best);
+  EVOGRAD_ASSIGN_OR_RETURN(const v1::Job full, GetJob(job));
+  const std::string& metric = full.spec().keep_checkpoints().best_metric();
+  return absl::NotFoundError(
+      metric.empty()
+          ? absl::StrCat(job,
+                         " does not keep its best checkpoint; a job file asks for it by "
+                         "`keep_checkpoints: {best_metric: METRIC}`")
+          : absl::StrCat(job, " has no best checkpoint yet: none was evaluated by ", metric));
+}
+
 absl::StatusOr<v1::Checkpoint> Client::DownloadCheckpoint(const std::string& name,
-                                                          const std::string& path) {
+                                                          OutputFile* file) {
   v1::DownloadCheckpointRequest request;
   request.set_name(name);
   grpc::ClientContext context;
@@ -225,19 +242,18 @@ absl::StatusOr<v1::Checkpoint> Client::DownloadCheckpoint(const std::string& nam
                      absl::StrCat("the coordinator sent nothing of ", name), "CHECKPOINT_DAMAGED",
                      {{"checkpoint", name}});
   }
-  EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<Download> download,
-                           Download::Start(response.checkpoint(), path));
+  Download download(response.checkpoint(), file);
   absl::Status written;
   do {
     idle.Alive();
-    written = download->Write(response.chunk());
+    written = download.Write(response.chunk());
   } while (written.ok() && reader->Read(&response));
   if (!written.ok()) context.TryCancel();
   const grpc::Status status = reader->Finish();
   EVOGRAD_RETURN_IF_ERROR(written);
   if (!status.ok()) return failure(status);
-  EVOGRAD_RETURN_IF_ERROR(download->Finish());
-  return download->checkpoint();
+  EVOGRAD_RETURN_IF_ERROR(download.Finish());
+  return download.checkpoint();
 }
 
 std::unique_ptr<JobWatcher> Client::Watch(const std::string& name, int64_t after_sequence,

@@ -19,7 +19,6 @@
 
 #include "absl/memory/memory.h"
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -30,6 +29,7 @@
 #include "common/folders.h"
 #include "common/service_limits.h"
 #include "common/status_macros.h"
+#include "common/unix_socket.h"
 #include "spec/error.h"
 
 namespace evograd {
@@ -65,6 +65,7 @@ std::string Said(const ChildProcess& process) {
 
 // Where a listener on all interfaces is reached from this machine.
 std::string LocalAddress(const std::string& listening) {
+  if (IsUnixAddress(listening)) return listening;
   const auto [host, port] = SplitAddress(listening);
   const bool any = host == "0.0.0.0" || host == "[::]" || host == "::";
   return absl::StrCat(any ? "127.0.0.1" : host, ":", port);
@@ -133,7 +134,9 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(ClusterOptions options) 
     cluster->programs_.push_back(std::move(worker));
   }
   cluster->stop_fd_ = eventfd(0, EFD_CLOEXEC);
-  EVOGRAD_CHECK(cluster->stop_fd_ >= 0, "a process may open one file more");
+  if (cluster->stop_fd_ < 0) {
+    return Failure(absl::StrCat("the programs cannot be looked after: ", std::strerror(errno)));
+  }
   cluster->monitor_ = std::thread([raw = cluster.get()] { raw->Monitor(); });
   return cluster;
 }
@@ -212,11 +215,8 @@ absl::Status Cluster::StartWorker(int index, Program* program) {
   const std::string name = absl::StrCat("local-", next_worker_);
   std::string device = options_.device;
   if (device == "auto") device = index < gpus_ ? absl::StrCat("cuda:", index) : "cpu";
-  std::vector<std::string> command = {worker_path_, "--coordinator=" + address_,
-                                      "--worker_id=" + name, "--device=" + device};
-  // Where nobody else can join, workers need not know what this host is called.
-  if (absl::StartsWith(options_.listen, "127.0.0.1:"))
-    command.push_back("--interface_address=127.0.0.1");
+  const std::vector<std::string> command = {worker_path_, "--coordinator=" + address_,
+                                            "--worker_id=" + name, "--device=" + device};
   EVOGRAD_ASSIGN_OR_RETURN(program->process, ChildProcess::Start(command, LogPath(name)));
   program->name = name;
   ++next_worker_;
@@ -258,6 +258,8 @@ absl::Status Cluster::StartAnew(Program* program) {
   if (program != &programs_.front()) {
     return StartWorker(static_cast<int>(program - &programs_[1]), program);
   }
+  if (IsUnixAddress(address_)) return StartCoordinator(address_, program);
+  // Where the port was chosen by the system it stays the same.
   const std::string host = SplitAddress(options_.listen).first;
   return StartCoordinator(absl::StrCat(host, ":", SplitAddress(address_).second), program);
 }

@@ -38,6 +38,7 @@ struct ClusterOptions {
   std::string device = "auto";
   // Where the coordinator keeps its data, and the programs' logs (in `logs/`); required.
   std::string data_dir;
+  // host:port, or unix:/PATH: then nobody but this user reaches it.
   std::string listen = "127.0.0.1:0";
   // Serve other machines without encryption and authentication.
   bool insecure = false;
@@ -69,7 +70,7 @@ class Cluster {
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
 
-  // Where clients on this machine reach the coordinator: host:port.
+  // Where clients on this machine reach the coordinator.
   const std::string& address() const { return address_; }
   const std::string& data_dir() const { return data_dir_; }
   std::string log_dir() const { return data_dir_ + "/logs"; }

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <cstdlib>
@@ -110,8 +111,48 @@ TEST_F(ClusterTest, WorkersAreToldWhereAndOnWhatToCompute) {
   ASSERT_TRUE(cluster.ok()) << cluster.status();
   failed_.WaitForNotification();
   EXPECT_THAT(std::string(failure_.message()),
-              HasSubstr("--coordinator=127.0.0.1:4711 --worker_id=local-1 --device=cpu "
-                        "--interface_address=127.0.0.1"));
+              HasSubstr("--coordinator=127.0.0.1:4711 --worker_id=local-1 --device=cpu\n"));
+}
+
+TEST_F(ClusterTest, ASocketIsListenedAtAgainWhereItWas) {
+  Install("coordinator", R"(
+for word in "$@"; do case $word in
+  --data_dir=*) dir=${word#*=};; --port_file=*) port=${word#*=};; --listen=*) listen=${word#*=};;
+esac; done
+echo $listen >> "$dir/listened"; echo "$$" > "$dir/coordinator.pid"; echo "$listen" > "$port"
+exec tail -f /dev/null
+)");
+  Install("worker", kGoodWorker);
+  options_.listen = "unix:" + folder_ + "/socket";
+  const auto cluster = Cluster::Start(options_);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  EXPECT_EQ((*cluster)->address(), options_.listen);
+  int pid = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(Read("coordinator.pid"), &pid));
+  kill(pid, SIGKILL);
+  WaitForNotice();
+  while (Read("listened").size() < 2 * (options_.listen.size() + 1)) sched_yield();
+  EXPECT_EQ(Read("listened"), absl::StrCat(options_.listen, "\n", options_.listen, "\n"));
+  EXPECT_THAT(Read("logs/local-1.log"), HasSubstr("--coordinator=" + options_.listen));
+}
+
+TEST_F(ClusterTest, NoMoreFilesIsAnErrorAndNoEnd) {
+  Install("coordinator", kGoodCoordinator);
+  Install("worker", kGoodWorker);
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  // From none on up to enough: at some of them each file is the one too many.
+  int refused = 0;
+  for (rlim_t files = 3; files < 200; ++files) {
+    const rlimit few = {files, before.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+    auto cluster = Cluster::Start(options_);
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+    if (cluster.ok()) break;
+    ++refused;
+    EXPECT_NE(cluster.status().message(), "");
+  }
+  EXPECT_GT(refused, 0);
 }
 
 TEST(CountGpusTest, TheEnvironmentCanHideThem) {

@@ -499,6 +499,23 @@ TEST_F(StreamsTest, OneConnectionDoesNotTakeAllWatches) {
   EXPECT_TRUE(taken);
 }
 
+TEST_F(StreamsTest, ConnectionsOfASocketCountAsTheirHost) {
+  std::string folder = "/tmp/evograd-test-XXXXXX";
+  ASSERT_NE(mkdtemp(&folder[0]), nullptr);
+  options_.listen = absl::StrCat("unix:", folder, "/socket");
+  StartServer();
+  Create(ToyRequest("quiet", 30, 1, 1));
+  std::vector<std::unique_ptr<HeldWatch>> watches;
+  // More than one connection may have: gRPC does not tell these apart.
+  for (int i = 0; i < limits::kMaxWatchersPerConnection + 1; ++i) {
+    watches.push_back(std::make_unique<HeldWatch>(jobs_.get(), "jobs/quiet"));
+    ASSERT_TRUE(watches.back()->Read()) << i;
+  }
+  watches.clear();
+  server_ = nullptr;
+  std::filesystem::remove_all(folder);
+}
+
 TEST_F(StreamsTest, AWatcherThatDoesNotReadIsCutOff) {
   StartServer(100);
   Create(ToyRequest("long", 1'000'000, 1, 1));

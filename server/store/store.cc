@@ -114,6 +114,16 @@ absl::Status CheckStructure(Database* database) {
   return absl::OkStatus();
 }
 
+// What is read of the log may be in this machine's memory alone: after an fsync that failed the
+// kernel takes the pages for written. So all of it goes into the store, whose own fsync must then
+// succeed, and new commits stand on nothing of the old log.
+absl::Status FoldLogIn(Database* database) {
+  EVOGRAD_ASSIGN_OR_RETURN(const int64_t blocked,
+                           database->QueryInt("PRAGMA wal_checkpoint(TRUNCATE)"));
+  if (blocked == 0) return absl::OkStatus();
+  return absl::UnavailableError("another program reads store.sqlite; let it end");
+}
+
 // Those of earlier coordinators followed the umask.
 void MakePrivate(const std::string& path) {
   for (const char* suffix : {"", "-wal", "-shm"}) chmod(absl::StrCat(path, suffix).c_str(), 0600);
@@ -263,6 +273,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& path) {
   EVOGRAD_RETURN_IF_ERROR(
       database->Execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
                         "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON"));
+  EVOGRAD_RETURN_IF_ERROR(FoldLogIn(database.get()));
   EVOGRAD_RETURN_IF_ERROR(CheckStructure(database.get()));
   EVOGRAD_RETURN_IF_ERROR(Upgrade(database.get()));
   std::unique_ptr<Store> store(new Store(std::move(database)));

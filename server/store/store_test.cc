@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -212,6 +213,27 @@ TEST_F(StoreTest, AYoungStoreWhoseMarkIsOnlyInItsLogIsOpened) {
   EXPECT_EQ(InspectStore(path()).value(), StoreKind::kYoung);
   EXPECT_EQ(Open()->Load()->incarnation, 2);
   EXPECT_EQ(InspectStore(path()).value(), StoreKind::kOurs);
+}
+
+TEST_F(StoreTest, WhatIsReplayedIsInTheStoreItselfBeforeAnythingNew) {
+  testing::TempDir crashed(testing::TempDir::kMemory), copy(testing::TempDir::kMemory);
+  {
+    std::unique_ptr<Store> store = Open();
+    ASSERT_TRUE(store->Commit({JobAt(0)}).ok());
+    ASSERT_TRUE(store->Commit(StepRecords(0)).ok());
+    // As a kill leaves it: all of it is in the log.
+    for (const char* file : {"store.sqlite", "store.sqlite-wal"})
+      std::filesystem::copy(dir_.path() + "/" + file, crashed.path() + "/" + file);
+    ASSERT_GT(std::filesystem::file_size(crashed.path() + "/store.sqlite-wal"), 0);
+  }
+  const auto store = Store::Open(crashed.path() + "/store.sqlite");
+  ASSERT_TRUE(store.ok()) << store.status();
+  EXPECT_EQ(std::filesystem::file_size(crashed.path() + "/store.sqlite-wal"), 0);
+  // The log's pages may be lost now.
+  std::filesystem::copy(crashed.path() + "/store.sqlite", copy.path() + "/store.sqlite");
+  const auto alone = Store::Open(copy.path() + "/store.sqlite");
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  EXPECT_EQ((*alone)->Checksum(kUid, 0).value(), 100);
 }
 
 TEST_F(StoreTest, AnOlderStoreIsBroughtUpToDateAndReadAsItWas) {

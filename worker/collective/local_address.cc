@@ -143,8 +143,9 @@ std::string Advice() {
   return absl::StrCat("; those of this host are ", absl::StrJoin(own, ", "));
 }
 
-// The host in host:port, [host]:port or a gRPC name of these.
+// The host in host:port, [host]:port or a gRPC name of these; empty for a socket of this host.
 std::string HostOf(absl::string_view target) {
+  if (absl::StartsWith(target, "unix:")) return "";
   for (const absl::string_view scheme : {"dns:", "ipv4:", "ipv6:"}) {
     if (absl::ConsumePrefix(&target, scheme)) break;
   }

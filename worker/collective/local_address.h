@@ -20,10 +20,10 @@ absl::StatusOr<std::string> LocalAddress(const std::string& name);
 //
 // All on one host: the loopback address, whatever is `given`, where the host has one. On several
 // hosts: the `given` one (as for LocalAddress), else the one from which packets to `coordinator`
-// (host:port; may be empty) leave unless that is a loopback address, else the one from which
-// packets to anywhere leave, else the first of an interface that is up. FAILED_PRECONDITION where
-// there is none, and where the given one is a loopback address, which no other host reaches;
-// INVALID_ARGUMENT as LocalAddress.
+// (host:port; may be empty, or a unix address) leave unless that is a loopback address, else the
+// one from which packets to anywhere leave, else the first of an interface that is up.
+// FAILED_PRECONDITION where there is none, and where the given one is a loopback address, which no
+// other host reaches; INVALID_ARGUMENT as LocalAddress.
 absl::StatusOr<std::string> AddressForGroup(const std::string& given,
                                             const std::string& coordinator, bool several_hosts);
 
