@@ -51,8 +51,10 @@ class Client {
  public:
   explicit Client(ClientOptions options);
 
-  // `job_id` empty: the coordinator chooses one.
-  absl::StatusOr<v1::Job> CreateJob(const std::string& job_id, const v1::JobSpec& spec);
+  // `job_id` empty: the coordinator chooses one. A call with the same `request_id` (a UUID) again
+  // makes no second job; empty: a new one.
+  absl::StatusOr<v1::Job> CreateJob(const std::string& job_id, const v1::JobSpec& spec,
+                                    const std::string& request_id = "");
   // Checks only; the answer is the job as it would be.
   absl::StatusOr<v1::Job> ValidateJob(const std::string& job_id, const v1::JobSpec& spec);
 

@@ -3,11 +3,14 @@
 // that answers as the test tells it.
 #include "client/lib/client.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <deque>
@@ -279,6 +282,32 @@ TEST_F(ClientTest, SilentDownloadsAreGivenUp) {
   options.transfer_timeout = absl::Minutes(1);
   options.transfer_idle_timeout = absl::Minutes(1);
   EXPECT_TRUE(Fetch(Client(options), path).ok());
+}
+
+TEST_F(ClientTest, ASlowDiskIsNotTakenForASilentCoordinator) {
+  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/slow";
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  // A pipe that is full.
+  const int pipe = open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  ASSERT_GE(pipe, 0);
+  char bytes[4096] = {};
+  while (write(pipe, bytes, sizeof(bytes)) > 0) {
+  }
+  ClientOptions options{address_};
+  options.transfer_idle_timeout = absl::Seconds(3);
+  absl::Notification done;
+  std::thread reader([&] {
+    // For longer than the coordinator may be silent.
+    while (!done.WaitForNotificationWithTimeout(absl::Seconds(5))) {
+      while (read(pipe, bytes, sizeof(bytes)) > 0) {
+      }
+    }
+  });
+  const auto checkpoint = Fetch(Client(options), path);
+  EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
+  done.Notify();
+  reader.join();
+  close(pipe);
 }
 
 }  // namespace
