@@ -14,6 +14,7 @@
 #include "client/cli/follow.h"
 #include "client/cli/format.h"
 #include "client/cli/job_files.h"
+#include "client/cli/patience.h"
 #include "client/cli/report.h"
 #include "client/cli/session.h"
 #include "client/cli/verbs.h"
@@ -102,6 +103,26 @@ absl::StatusOr<int64_t> WantedStep(const Session& session, const std::string& jo
   EVOGRAD_ASSIGN_OR_RETURN(const v1::Checkpoint checkpoint,
                            best ? client->BestCheckpoint(job) : client->LastCheckpoint(job));
   return checkpoint.step();
+}
+
+absl::Status DownloadStep(Session* session, const std::string& job, int64_t step, Client* client) {
+  const std::string name = CheckpointFileName(job, step);
+  // Where it cannot go is told before it comes.
+  EVOGRAD_ASSIGN_OR_RETURN(const auto file,
+                           OutputFile::Open(PathIn(session->arguments.Get("out", name), name)));
+  const InterruptHandler handler(session->interrupts, [&] {
+    file->Remove();
+    _exit(kExitInterrupted);
+  });
+  EVOGRAD_ASSIGN_OR_RETURN(
+      const v1::Checkpoint checkpoint,
+      client->DownloadCheckpoint(absl::StrCat(job, "/checkpoints/", step), file.get()));
+  if (!file->is_standard_output()) {
+    session->terminal->Print(session->json ? ToJson(checkpoint) : absl::StrCat(file->path(), "\n"));
+  }
+  session->terminal->Say(
+      absl::StrCat(FormatBytes(checkpoint.size_bytes()), ", sha256 ", checkpoint.sha256()));
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -250,26 +271,10 @@ int DownloadVerb(Session* session) {
     return session->Fail(absl::InvalidArgumentError("--out is empty; name a file or a folder"));
   }
   Client client = session->MakeClient();
-  const auto step = WantedStep(*session, job, &client);
-  if (!step.ok()) return session->Fail(step.status());
-  const std::string name = CheckpointFileName(job, *step);
-  // Where it cannot go is told before it comes.
-  const auto file = OutputFile::Open(PathIn(session->arguments.Get("out", name), name));
-  if (!file.ok()) return session->Fail(file.status());
-  const InterruptHandler handler(session->interrupts, [&] {
-    (*file)->Remove();
-    _exit(kExitInterrupted);
-  });
-  const auto checkpoint =
-      client.DownloadCheckpoint(absl::StrCat(job, "/checkpoints/", *step), file->get());
-  if (!checkpoint.ok()) return session->Fail(checkpoint.status());
-  if (!(*file)->is_standard_output()) {
-    session->terminal->Print(session->json ? ToJson(*checkpoint)
-                                           : absl::StrCat((*file)->path(), "\n"));
-  }
-  session->terminal->Say(
-      absl::StrCat(FormatBytes(checkpoint->size_bytes()), ", sha256 ", checkpoint->sha256()));
-  return kExitOk;
+  const absl::Status status =
+      FetchChosen([&] { return WantedStep(*session, job, &client); },
+                  [&](int64_t step) { return DownloadStep(session, job, step, &client); });
+  return status.ok() ? kExitOk : session->Fail(status);
 }
 
 }  // namespace evograd

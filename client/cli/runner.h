@@ -68,6 +68,7 @@ class Runner {
   void Report(const v1::Job& job);
   // A job that failed may have a checkpoint too.
   absl::Status KeepCheckpoint(Client* client, const std::string& job);
+  absl::Status Download(Client* client, const std::string& job, int64_t step);
   absl::Status ClusterFailure();
   void PrintResults();
   // What is kept, where, and how to go on; decides about the temporary folder.

@@ -120,6 +120,12 @@ class Puppet : public v1::JobService::Service {
     {
       absl::MutexLock lock(&mutex_);
       ++downloads_;
+      if (replacements_ > 0) {
+        --replacements_;
+        const int64_t newer = checkpoints_[0].step() + 1;
+        checkpoints_[0].set_step(newer);
+        checkpoints_[0].set_name(absl::StrCat("jobs/puppet/checkpoints/", newer));
+      }
       for (const v1::Checkpoint& checkpoint : checkpoints_) {
         if (checkpoint.name() == request->name()) *response.mutable_checkpoint() = checkpoint;
       }
@@ -158,6 +164,11 @@ class Puppet : public v1::JobService::Service {
     job_.mutable_spec()->mutable_keep_checkpoints()->set_best_metric(metric);
   }
   void HoldDownloads() { held_ = true; }
+  // A newer checkpoint takes the place of the last one just before a download of it, so often.
+  void ReplaceCheckpoints(int times) {
+    absl::MutexLock lock(&mutex_);
+    replacements_ = times;
+  }
   int downloads() const {
     absl::MutexLock lock(&mutex_);
     return downloads_;
@@ -214,6 +225,7 @@ class Puppet : public v1::JobService::Service {
   std::atomic<bool> held_{false};
   std::vector<v1::Checkpoint> checkpoints_ ABSL_GUARDED_BY(mutex_);
   int downloads_ ABSL_GUARDED_BY(mutex_) = 0;
+  int replacements_ ABSL_GUARDED_BY(mutex_) = 0;
   v1::Job job_ ABSL_GUARDED_BY(mutex_);
   std::vector<v1::Event> events_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> asked_after_ ABSL_GUARDED_BY(mutex_);
@@ -358,6 +370,23 @@ TEST_F(PuppetTest, CheckpointsSayWhichIsTheBestAndItCanBeFetched) {
   EXPECT_EQ(Verb(absl::StrCat("download puppet --out ", folder, "/")).out,
             folder + "/puppet-7.safetensors\n");
   EXPECT_EQ(Verb("download puppet --best --step 5").exit_code, 2);
+}
+
+TEST_F(PuppetTest, ADownloadOfTheLastCheckpointTakesANewerOneInItsPlace) {
+  puppet_.SetCheckpoints(0);
+  puppet_.ReplaceCheckpoints(2);
+  const std::string folder = TestPath("downloads/");
+  std::filesystem::create_directory(folder);
+  const Outcome outcome = Verb("download puppet --out " + folder);
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, folder + "puppet-9.safetensors\n");
+  EXPECT_EQ(ReadText(folder + "puppet-9.safetensors"), kBytes);
+  // Not in that of one that was asked for by its step.
+  puppet_.ReplaceCheckpoints(1);
+  EXPECT_EQ(Verb("download puppet --step 9 --out " + folder).exit_code, 3);
+  size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) files += entry.exists();
+  EXPECT_EQ(files, 1);
 }
 
 TEST_F(PuppetTest, WithoutABestCheckpointItIsSaidWhy) {

@@ -355,6 +355,24 @@ TEST_F(SignalsTest, AnOrderlyRestartOfTheCoordinatorIsWaitedFor) {
   }
 }
 
+TEST_F(SignalsTest, RunWaitsForItsOwnCoordinatorHoweverLongItsRestartTakes) {
+  // Its restarts fail for longer than a call is repeated.
+  const std::string starts = programs_ + "/starts", coordinator = programs_ + "/coordinator";
+  std::filesystem::rename(coordinator, programs_ + "/real");
+  std::ofstream(coordinator) << "#!/bin/sh\necho >>" << starts << "\ncase $(wc -l <" << starts
+                             << ") in [2-5]) exit 1;; esac\nexec " << programs_ << "/real \"$@\"\n";
+  ASSERT_EQ(chmod(coordinator.c_str(), 0700), 0);
+  Running run(name_, Run());
+  run.WaitForText("Waiting for workers: 0 of 1");
+  for (const pid_t child : Children(run.pid())) {
+    const std::string command = ReadText(absl::StrCat("/proc/", child, "/cmdline"));
+    if (absl::StrContains(command, "--data_dir=")) kill(child, SIGKILL);
+  }
+  WaitUntil([&] { return ReadText(starts).size() == 6; });
+  EXPECT_EQ(run.Interrupt(SIGTERM), "ended with exit code 130") << run.output();
+  EXPECT_THAT(run.output(), Not(HasSubstr("no coordinator answers")));
+}
+
 TEST_F(SignalsTest, ResumeNamesFoldersWithoutWork) {
   const Outcome none = Evograd("resume --data-dir " + temporary_);
   EXPECT_EQ(none.exit_code, 3);
