@@ -21,8 +21,8 @@ bool IsUnprintable(char32_t character);
 // Whether there is such a character, a tab or a newline included, or a byte that is not UTF-8.
 bool HasUnprintable(absl::string_view text);
 
-// In place of each of them "\u009b" or "\U000e0001", which JSON and YAML take for what was there; of
-// bytes that are not UTF-8, the replacement character. Newlines and tabs stay.
+// In place of each of them "\u009b" or "\U000e0001", which JSON and YAML take for what was there;
+// of bytes that are not UTF-8, the replacement character. Newlines and tabs stay.
 std::string Printable(absl::string_view text);
 
 }  // namespace evograd

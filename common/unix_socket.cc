@@ -49,13 +49,14 @@ absl::StatusOr<std::string> UnixSocketPath(absl::string_view address) {
         "`", address, "` is no address of a socket; give unix:/PATH with the whole path"));
   }
   if (path.size() > kMaxPathBytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the path of a socket has at most ", kMaxPathBytes, " bytes, and ", path, " has ",
-        path.size(), "; give a shorter one"));
+    return absl::InvalidArgumentError(absl::StrCat("the path of a socket has at most ",
+                                                   kMaxPathBytes, " bytes, and ", path, " has ",
+                                                   path.size(), "; give a shorter one"));
   }
   if (!std::all_of(path.begin(), path.end(), IsPlain) || absl::EndsWith(path, "/")) {
     return absl::InvalidArgumentError(
-        absl::StrCat("`", path, "` cannot be the path of a socket; give one of a file, of letters, "
+        absl::StrCat("`", path,
+                     "` cannot be the path of a socket; give one of a file, of letters, "
                      "digits and / . _ - + ~ = @ ,"));
   }
   return std::string(path);
@@ -68,9 +69,9 @@ absl::Status MakeWayForSocket(const std::string& path) {
   struct stat info;
   if (stat(folder.c_str(), &info) != 0) return ErrnoStatus(errno, folder);
   if ((info.st_mode & S_IWOTH) != 0 && (info.st_mode & S_ISVTX) == 0) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "everybody may write in ", folder, " and put another socket in the place of ", path,
-        "; name a folder of your own"));
+    return absl::FailedPreconditionError(absl::StrCat("everybody may write in ", folder,
+                                                      " and put another socket in the place of ",
+                                                      path, "; name a folder of your own"));
   }
   if (lstat(path.c_str(), &info) != 0) {
     return errno == ENOENT ? absl::OkStatus() : ErrnoStatus(errno, path);

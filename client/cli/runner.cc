@@ -238,10 +238,22 @@ absl::Status Runner::KeepCheckpoint(Client* client, const std::string& job) {
         absl::StrCat(job, " (step ", last->step(), ", ", FormatBytes(last->size_bytes()), ")"));
     return absl::OkStatus();
   }
-  const std::string path = absl::StrCat(options_.out, "/", CheckpointFileName(job, last->step()));
+  EVOGRAD_RETURN_IF_ERROR(Fetch(client, job, *last, ""));
+  const auto best = client->BestCheckpoint(job);
+  if (absl::IsNotFound(best.status()) || (best.ok() && best->step() == last->step())) {
+    return absl::OkStatus();
+  }
+  EVOGRAD_RETURN_IF_ERROR(best.status());
+  return Fetch(client, job, *best, ", the best");
+}
+
+absl::Status Runner::Fetch(Client* client, const std::string& job, const v1::Checkpoint& checkpoint,
+                           const std::string& remark) {
+  const std::string path =
+      absl::StrCat(options_.out, "/", CheckpointFileName(job, checkpoint.step()));
   EVOGRAD_ASSIGN_OR_RETURN(const auto file, OutputFile::Open(path));
-  EVOGRAD_RETURN_IF_ERROR(client->DownloadCheckpoint(last->name(), file.get()).status());
-  session_->terminal->Say(absl::StrCat(path, ": ", FormatBytes(last->size_bytes())));
+  EVOGRAD_RETURN_IF_ERROR(client->DownloadCheckpoint(checkpoint.name(), file.get()).status());
+  session_->terminal->Say(absl::StrCat(path, ": ", FormatBytes(checkpoint.size_bytes()), remark));
   return absl::OkStatus();
 }
 

@@ -1,5 +1,5 @@
-// Goal: whatever others wrote, the terminal is shown text, and no line of it passes for one of ours.
-// Method: hostile texts through each way out, to streams that are read.
+// Goal: whatever others wrote, the terminal is shown text, and no line of it passes for one of
+// ours. Method: hostile texts through each way out, to streams that are read.
 #include "client/cli/terminal.h"
 
 #include <gmock/gmock.h>
@@ -15,7 +15,9 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr char kHostile[] = "\x1b]0;owned\x07 \xc2\x9b" "2J \xe2\x80\xae \xff";
+constexpr char kHostile[] =
+    "\x1b]0;owned\x07 \xc2\x9b"
+    "2J \xe2\x80\xae \xff";
 constexpr char kShown[] = "\\u001b]0;owned\\u0007 \\u009b2J \\u202e \xef\xbf\xbd";
 
 class TerminalTest : public ::testing::Test {

@@ -108,9 +108,8 @@ absl::Status OutputFile::Failure(const std::string& what) const {
   const int error = errno;
   const auto code = error == ENOSPC || error == EDQUOT ? absl::StatusCode::kResourceExhausted
                                                        : absl::StatusCode::kFailedPrecondition;
-  return MakeError(
-      code, absl::StrCat("the file `", path_, "` ", what, ": ", std::strerror(error)),
-      "FILE_NOT_WRITTEN", {{"path", path_}});
+  return MakeError(code, absl::StrCat("the file `", path_, "` ", what, ": ", std::strerror(error)),
+                   "FILE_NOT_WRITTEN", {{"path", path_}});
 }
 
 absl::Status OutputFile::Write(absl::string_view bytes) {

@@ -24,8 +24,8 @@ std::string PathIn(const std::string& out, const std::string& name);
 
 class OutputFile {
  public:
-  // "-" is the standard output. The target of a link is what is replaced. FAILED_PRECONDITION: there cannot be such a file, or
-  // it may not be written.
+  // "-" is the standard output. The target of a link is what is replaced. FAILED_PRECONDITION:
+  // there cannot be such a file, or it may not be written.
   static absl::StatusOr<std::unique_ptr<OutputFile>> Open(const std::string& path);
   // Removes what was written unless it was finished.
   ~OutputFile();
