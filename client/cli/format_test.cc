@@ -56,6 +56,14 @@ TEST(FormatTest, JsonHasDefaultsAndCamelCase) {
   EXPECT_EQ(line.find('\n'), line.size() - 1);
 }
 
+TEST(FormatTest, WhatHasNoJsonFormSaysSo) {
+  v1::Job job;
+  job.mutable_create_time()->set_seconds(-100'000'000'000);
+  EXPECT_EQ(ToJson(job).find("{\"error\": \"the answer has no JSON form: "), 0) << ToJson(job);
+  job.mutable_create_time()->set_seconds(0);
+  EXPECT_EQ(ToJson(job).find("error\": \"the answer"), std::string::npos);
+}
+
 TEST(FormatTest, YamlIsAJobFile) {
   for (const char* problem :
        {R"(rotation { data_dir: "/Anna's \\'a\" \303\244" angle_degrees: 0.1 })",

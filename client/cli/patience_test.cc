@@ -15,10 +15,10 @@ namespace {
 using ::testing::ElementsAre;
 
 TEST(PatienceTest, WhatMayPassIsTriedAgain) {
-  const std::vector<absl::Status> answers = {
-      absl::UnavailableError(""), absl::DeadlineExceededError(""), absl::ResourceExhaustedError(""),
-      absl::OkStatus()};
-  size_t calls = 0;
+  const std::vector<absl::Status> answers = {absl::UnavailableError(""),
+                                             absl::DeadlineExceededError(""),
+                                             absl::ResourceExhaustedError(""), absl::OkStatus()};
+  int calls = 0;
   const auto call = [&]() -> absl::StatusOr<int> {
     const absl::Status& answer = answers[calls++];
     if (!answer.ok()) return answer;

@@ -250,10 +250,10 @@ absl::Status Runner::LeaveOne(Client* client, const std::string& name) {
 }
 
 absl::Status Runner::KeepCheckpoint(Client* client, const std::string& job) {
-  const auto find = [&] {
+  const auto find_last = [&] {
     return Patiently(stopper_, deadline_, [&] { return client->LastCheckpoint(job); });
   };
-  const auto last = find();
+  const auto last = find_last();
   if (absl::IsNotFound(last.status())) {
     if (!options_.out.empty()) session_->terminal->Say(last.status().message());
     return absl::OkStatus();
@@ -264,22 +264,36 @@ absl::Status Runner::KeepCheckpoint(Client* client, const std::string& job) {
         absl::StrCat(job, " (step ", last->step(), ", ", FormatBytes(last->size_bytes()), ")"));
     return absl::OkStatus();
   }
-  const auto choose = [&]() -> absl::StatusOr<int64_t> {
-    EVOGRAD_ASSIGN_OR_RETURN(const v1::Checkpoint checkpoint, find());
-    return checkpoint.step();
+  int64_t kept = -1;
+  const auto step_of = [](const absl::StatusOr<v1::Checkpoint>& found) -> absl::StatusOr<int64_t> {
+    if (!found.ok()) return found.status();
+    return found->step();
   };
-  return FetchChosen(choose, [&](int64_t step) {
-    return Patiently(stopper_, deadline_, [&] { return Download(client, job, step); });
-  });
+  const auto fetch = [&](int64_t step, const std::string& remark) {
+    kept = step;
+    return Patiently(stopper_, deadline_, [&] { return Fetch(client, job, step, remark); });
+  };
+  EVOGRAD_RETURN_IF_ERROR(FetchChosen([&] { return step_of(find_last()); },
+                                      [&](int64_t step) { return fetch(step, ""); }));
+  const auto find_best = [&] {
+    return Patiently(stopper_, deadline_, [&] { return client->BestCheckpoint(job); });
+  };
+  const auto best = find_best();
+  if (absl::IsNotFound(best.status()) || (best.ok() && best->step() == kept)) {
+    return absl::OkStatus();
+  }
+  return FetchChosen([&] { return step_of(find_best()); },
+                     [&](int64_t step) { return fetch(step, ", the best"); });
 }
 
-absl::Status Runner::Download(Client* client, const std::string& job, int64_t step) {
+absl::Status Runner::Fetch(Client* client, const std::string& job, int64_t step,
+                           const std::string& remark) {
   const std::string path = absl::StrCat(options_.out, "/", CheckpointFileName(job, step));
   EVOGRAD_ASSIGN_OR_RETURN(const auto file, OutputFile::Open(path));
   EVOGRAD_ASSIGN_OR_RETURN(
       const v1::Checkpoint checkpoint,
       client->DownloadCheckpoint(absl::StrCat(job, "/checkpoints/", step), file.get()));
-  session_->terminal->Say(absl::StrCat(path, ": ", FormatBytes(checkpoint.size_bytes())));
+  session_->terminal->Say(absl::StrCat(path, ": ", FormatBytes(checkpoint.size_bytes()), remark));
   return absl::OkStatus();
 }
 

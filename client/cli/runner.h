@@ -35,7 +35,7 @@ struct RunnerOptions {
   std::string device = "auto";
   // Empty: a temporary folder, which goes at the end unless there is something to go on with.
   std::string data_dir;
-  // Where last checkpoints are put as files; empty: nowhere.
+  // Where last checkpoints, and best ones, are put as files; empty: nowhere.
   std::string out;
 };
 
@@ -68,7 +68,8 @@ class Runner {
   void Report(const v1::Job& job);
   // A job that failed may have a checkpoint too.
   absl::Status KeepCheckpoint(Client* client, const std::string& job);
-  absl::Status Download(Client* client, const std::string& job, int64_t step);
+  absl::Status Fetch(Client* client, const std::string& job, int64_t step,
+                     const std::string& remark);
   absl::Status ClusterFailure();
   void PrintResults();
   // What is kept, where, and how to go on; decides about the temporary folder.

@@ -12,8 +12,8 @@ std::vector<Verb> LocalVerbs() {
   const Flag workers = {"workers", "N",
                         "Worker processes [as many as GPUs, else cores, and as the jobs can use]"};
   const Flag out = {"out", "FOLDER",
-                    "Keep each job's last checkpoint there, as NAME-STEP.safetensors [it is not "
-                    "kept as a file]"};
+                    "Keep each job's last checkpoint there, and its best, as NAME-STEP.safetensors "
+                    "[they are not kept as files]"};
   return {
       {"run",
        "FILE...",

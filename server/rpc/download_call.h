@@ -26,7 +26,7 @@ class DownloadCall : public grpc::ServerWriteReactor<v1::DownloadCheckpointRespo
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
-  void OnDone() override { Done(); }
+  void OnDone() override { Release(); }
   void Tell(const grpc::Status& status) override { Finish(status); }
 
   void Found(const absl::StatusOr<Answer>& answer);

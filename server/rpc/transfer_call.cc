@@ -75,7 +75,7 @@ void TransferCall::FinishOnce(const absl::Status& status) {
   Tell(ToGrpc(status));
 }
 
-void TransferCall::Done() {
+void TransferCall::Release() {
   int64_t ticket = 0;
   {
     const std::lock_guard<std::mutex> lock(mutex_);

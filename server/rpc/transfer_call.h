@@ -30,7 +30,7 @@ class TransferCall : public StallWatch::Watched, public std::enable_shared_from_
   TransferCall(CheckpointTransfer* transfer, TransferSlots* slots,
                grpc::CallbackServerContext* context, std::string stalled);
 
-  // Keeps itself until Done.
+  // Keeps itself until Release.
   void Keep();
   // Runs on a thread of its own when it has a slot of those of `key`.
   void WaitForSlot(const std::string& key);
@@ -43,7 +43,7 @@ class TransferCall : public StallWatch::Watched, public std::enable_shared_from_
   // Requires mutex_. Nothing where it has ended.
   void FinishOnce(const absl::Status& status);
   // The last that gRPC says of it.
-  void Done();
+  void Release();
 
   CheckpointTransfer& transfer_;
   std::mutex mutex_;

@@ -26,7 +26,7 @@ class UploadCall : public grpc::ServerReadReactor<v1::UploadCheckpointRequest>,
 
   void OnReadDone(bool ok) override;
   void OnCancel() override;
-  void OnDone() override { Done(); }
+  void OnDone() override { Release(); }
   void Tell(const grpc::Status& status) override { Finish(status); }
 
   // ---- On its own thread ----

@@ -384,7 +384,7 @@ TEST_F(PuppetTest, ADownloadOfTheLastCheckpointTakesANewerOneInItsPlace) {
   // Not in that of one that was asked for by its step.
   puppet_.ReplaceCheckpoints(1);
   EXPECT_EQ(Verb("download puppet --step 9 --out " + folder).exit_code, 3);
-  size_t files = 0;
+  int files = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) files += entry.exists();
   EXPECT_EQ(files, 1);
 }
