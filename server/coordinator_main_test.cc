@@ -4,18 +4,16 @@
 
 #include <sqlite3.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include <atomic>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <iterator>
 #include <set>
 #include <thread>
 
+#include "common/testing/connect_as.h"
 #include "server/store/testing/temp_dir.h"
 #include "server/testing/coordinator_process.h"
 
@@ -191,22 +189,8 @@ TEST_F(UnixSocketTest, OtherUsersAreKeptOut) {
   // The socket's own rights, not only its folder's.
   std::filesystem::permissions(place_, std::filesystem::perms(0711));
   std::filesystem::permissions(place_ + "/deep", std::filesystem::perms(0711));
-  for (const uid_t user : {0, 65534}) {
-    const pid_t other = fork();
-    if (other == 0) {
-      sockaddr_un address = {};
-      address.sun_family = AF_UNIX;
-      std::strcpy(address.sun_path, path().c_str());
-      const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-      if (setresuid(user, user, user) != 0) _exit(99);
-      const int result = connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
-      _exit(result == 0 ? 0 : errno);
-    }
-    int status = 0;
-    waitpid(other, &status, 0);
-    ASSERT_TRUE(WIFEXITED(status));
-    EXPECT_EQ(WEXITSTATUS(status), user == 0 ? 0 : EACCES) << user;
-  }
+  EXPECT_EQ(testing::ConnectAs(0, path()), 0);
+  EXPECT_EQ(testing::ConnectAs(65534, path()), EACCES);
 }
 
 TEST_F(UnixSocketTest, WhatACrashLeavesIsNoHindranceAndWhatIsOthersIs) {

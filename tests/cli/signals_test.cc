@@ -4,15 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -24,6 +20,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/testing/connect_as.h"
 #include "tests/cli/command.h"
 
 namespace evograd {
@@ -90,24 +87,6 @@ std::vector<std::string> ListeningPorts(const std::vector<pid_t>& processes) {
     }
   }
   return found;
-}
-
-// What the user gets who connects to the socket: an errno, or 0.
-int ConnectAs(uid_t user, const std::string& socket_path) {
-  const pid_t child = fork();
-  if (child == 0) {
-    sockaddr_un address = {};
-    address.sun_family = AF_UNIX;
-    std::strncpy(address.sun_path, socket_path.c_str(), sizeof(address.sun_path) - 1);
-    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    if (user != geteuid() && setresuid(user, user, user) != 0) _exit(255);
-    const bool connected =
-        connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-    _exit(connected ? 0 : errno);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 // The programs in a folder of their own, the worker a script that waits for a line in a FIFO.
@@ -258,9 +237,9 @@ TEST_F(SignalsTest, NobodyElseReachesTheCoordinatorOfARun) {
   EXPECT_THAT(ListeningPorts(Children(run.pid())), IsEmpty());
   // Its rights say the same where the test cannot be another user.
   if (geteuid() == 0) {
-    EXPECT_EQ(ConnectAs(65534, socket), EACCES);
+    EXPECT_EQ(testing::ConnectAs(65534, socket), EACCES);
   }
-  EXPECT_EQ(ConnectAs(geteuid(), socket), 0);
+  EXPECT_EQ(testing::ConnectAs(geteuid(), socket), 0);
   EXPECT_EQ(run.Interrupt(SIGTERM), "ended with exit code 130") << run.output();
   EXPECT_FALSE(std::filesystem::exists(folder));
 }
