@@ -130,6 +130,7 @@ TEST_F(GroupsTest, AMemberThatDoesNotLeaveCountsAsLost) {
   // w2 sends heartbeats but never answers EndGeneration.
   world_.Pass(limits::kLeaveTimeoutMs - 1000);
   EXPECT_TRUE(world_.IsConnected("w2"));
+  EXPECT_EQ(Job("job1").reason(), "forming a new group: waiting for w2 to leave generation 1");
   world_.Pass(1000 + limits::kTickIntervalMs);
   EXPECT_FALSE(world_.IsConnected("w2"));
   world_.Dial("w2");

@@ -67,6 +67,8 @@ struct MachineState {
   // "; w1 is at `step 12`", where there was no step for a while, and what else is wrong. How long
   // is said by last_step_time.
   std::string Silence(const JobEntry& job) const;
+  // "w2, at `step 12`," of the group that is to be left.
+  std::string WhoHasNotLeft(const JobEntry& job) const;
   v1::Event NewEvent(JobEntry* job);
 };
 
