@@ -163,8 +163,10 @@ absl::StatusOr<std::unique_ptr<Store>> CoordinatorServer::OpenStore(
   parts->files->RemoveUnfinished();
   if (parts->space->MakeRoom()) {
     if (options.on_notice) {
-      options.on_notice(absl::StrCat("the disk of ", parts->data_dir->path(),
-                                     " is full or nearly so; its reserve is used to start"));
+      options.on_notice(
+          absl::StrCat("the disk of ", parts->data_dir->path(),
+                       " is full or nearly so; to start, the coordinator's own "
+                       "leftovers and its reserve, where there is one, are given up"));
     }
     // Where it cannot be read like this, it may be readable the usual way.
     const absl::StatusOr<Snapshot> snapshot = Store::Peek(path);

@@ -43,7 +43,9 @@ absl::Status DownloadCall::Run() {
   // informed.
   const absl::StatusOr<Done> told = CallAndWait<Done>(
       &transfer_.loop_, DamagedCheckpointInput{{}, location_.job_uid, location_.checkpoint});
-  return told.ok() ? status : told.status();
+  if (!told.ok()) return told.status();
+  transfer_.files_.SetAside(location_.job_uid, location_.checkpoint);
+  return status;
 }
 
 absl::Status DownloadCall::SendBytes() {

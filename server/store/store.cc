@@ -291,6 +291,8 @@ absl::StatusOr<Snapshot> Store::Peek(const std::string& path) {
   // Alone with the file, SQLite needs no shared memory, which would be a file to be written.
   EVOGRAD_RETURN_IF_ERROR(database->Execute("PRAGMA locking_mode = EXCLUSIVE"));
   EVOGRAD_RETURN_IF_ERROR(CheckSchema(database.get()));
+  // What a damaged one does not name may be somebody's.
+  EVOGRAD_RETURN_IF_ERROR(CheckStructure(database.get()));
   return ReadAll(database.get());
 }
 

@@ -341,6 +341,25 @@ TEST_F(StoreTest, ALookWritesNothing) {
   EXPECT_EQ(Store::Peek(path()).status().code(), absl::StatusCode::kUnavailable);
 }
 
+TEST_F(StoreTest, AStoreOfDamagedStructureIsNotLookedAt) {
+  {
+    const std::unique_ptr<Store> store = Open();
+    ASSERT_TRUE(store->Commit({JobAt(0)}).ok());
+    // Many pages of what a look does not read.
+    for (int64_t step = 0; step < 500; ++step) ASSERT_TRUE(store->Commit(StepRecords(step)).ok());
+  }
+  ASSERT_TRUE(Store::Peek(path()).ok());
+  int64_t root = 0;
+  {
+    auto database = Database::Open(path(), Database::kReadWrite).value();
+    root = database->QueryInt("SELECT rootpage FROM sqlite_schema WHERE name = 'steps'").value();
+    root = (root - 1) * database->QueryInt("PRAGMA page_size").value();
+  }
+  std::fstream(path(), std::ios::in | std::ios::out | std::ios::binary).seekp(root).write("?", 1);
+  const absl::Status status = Store::Peek(path()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+}
+
 TEST_F(StoreTest, ALockThatIsHeldForTooLongIsSaidAndNothingWasWritten) {
   Open();
   auto other = Database::Open(path(), Database::kReadWrite).value();
