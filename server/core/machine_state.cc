@@ -14,15 +14,22 @@ std::string MachineState::Silence(const JobEntry& job) const {
   if (now.monotonic_ms - active.last_step_ms >= limits::kSilentStepMs) {
     // Who computes keeps those waiting that wait for others.
     const WorkerEntry* slowest = nullptr;
+    size_t waiting = 0;
     for (const WorkerId& id : active.group.ranks) {
       const WorkerEntry* worker = workers.Find(id);
-      if (worker == nullptr || worker->doing.doing().empty() || worker->doing.waiting()) continue;
+      if (worker == nullptr || worker->doing.doing().empty()) continue;
+      if (worker->doing.waiting()) {
+        ++waiting;
+        continue;
+      }
       if (slowest == nullptr || worker->doing.doing_seconds() > slowest->doing.doing_seconds()) {
         slowest = worker;
       }
     }
     if (slowest != nullptr) {
       absl::StrAppend(&text, "; ", slowest->id.value(), " is at `", slowest->doing.doing(), "`");
+    } else if (waiting == active.group.ranks.size()) {
+      absl::StrAppend(&text, "; its workers wait for each other");
     }
   }
   if (!active.trouble.empty()) absl::StrAppend(&text, "; ", active.trouble);
