@@ -173,7 +173,8 @@ absl::StatusOr<agent::AgentOptions> MakeOptions() {
   hello.set_process_id(getpid());
   hello.set_process_nonce(ProcessNonce());
   hello.set_network(LoopbackNetwork());
-  hello.set_numerics(Numerics(device.name));
+  // A device that fails may do so for a while only: whoever started this process tries again.
+  EVOGRAD_ASSIGN_OR_RETURN(*hello.mutable_numerics(), Numerics(device.name));
   return options;
 }
 

@@ -22,7 +22,6 @@ namespace {
 constexpr char kCoordinator[] = "server/coordinator";
 constexpr char kWorker[] = "worker/worker";
 
-// A condition that another process makes true: looked at until it holds.
 std::string ReadFile(const std::string& path) {
   std::ifstream file(path);
   std::stringstream text;
