@@ -116,6 +116,8 @@ void Cluster::StartCoordinator(const std::vector<std::string>& before) {
   }
   coordinator_ = std::make_unique<Process>(command, PathOf("coordinator.log"));
   ASSERT_TRUE(WaitUntil([&] { return !ReadFile(port_file).empty(); })) << Outputs();
+  // Else a fault that a library should provoke would be none.
+  ASSERT_FALSE(absl::StrContains(coordinator_->Output(), "cannot be preloaded")) << Outputs();
   if (address_.empty()) {
     address_ = ReadFile(port_file);
     while (!address_.empty() && isspace(address_.back())) address_.pop_back();
