@@ -33,8 +33,8 @@ v1::JobSpec Spec() {
 TEST(RestoringTest, AllWorkersComeBackAtOnce) {
   const v1::Job reference = RunUndisturbed(Spec());
   Cluster cluster;
-  cluster.StartCoordinator(
-      Env({"LD_PRELOAD=tests/e2e/libslow_disk.so", "SLOW_PATH=/checkpoints/", "SLOW_READ_MS=1000"}));
+  cluster.StartCoordinator(Env(
+      {"LD_PRELOAD=tests/e2e/libslow_disk.so", "SLOW_PATH=/checkpoints/", "SLOW_READ_MS=1000"}));
   std::vector<std::string> jobs;
   for (int i = 0; i < kJobs; ++i) {
     cluster.StartWorker(absl::StrCat("before-", i));
