@@ -3,21 +3,16 @@
 // folder that is taken away, other instruction sets, an engine's thread stopped by ptrace while the
 // rest of its process lives, evaluations longer than the collectives' time.
 #include <gtest/gtest.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <string>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "tests/e2e/harness.h"
+#include "tests/e2e/stopped_thread.h"
 
 namespace evograd::e2e {
 namespace {
@@ -32,49 +27,9 @@ v1::JobSpec Spec() {
   return spec;
 }
 
-// One thread of another process does not run, while this lives.
-class StoppedThread {
- public:
-  explicit StoppedThread(pid_t tid) : tid_(tid) {
-    stopped_ = ptrace(PTRACE_SEIZE, tid_, 0, 0) == 0 && ptrace(PTRACE_INTERRUPT, tid_, 0, 0) == 0 &&
-               waitpid(tid_, nullptr, __WALL) == tid_;
-  }
-  ~StoppedThread() {
-    if (stopped_) ptrace(PTRACE_DETACH, tid_, 0, 0);
-  }
-  bool stopped() const { return stopped_; }
-
- private:
-  const pid_t tid_;
-  bool stopped_ = false;
-};
-
-// The thread of that name; 0 where there is none.
-pid_t ThreadOf(pid_t pid, const std::string& name) {
-  for (const auto& entry :
-       std::filesystem::directory_iterator(absl::StrCat("/proc/", pid, "/task"))) {
-    std::ifstream comm(entry.path() / "comm");
-    std::string line;
-    pid_t tid = 0;
-    if (std::getline(comm, line) && line == name &&
-        absl::SimpleAtoi(entry.path().filename().string(), &tid)) {
-      return tid;
-    }
-  }
-  return 0;
-}
-
 class BadWorkerTest : public testing::Test {
  protected:
-  static void SetUpTestSuite() {
-    Cluster cluster;
-    cluster.StartCoordinator();
-    cluster.StartWorker("w1");
-    cluster.WaitForFreeWorkers(1);
-    cluster.Submit("undisturbed", Spec());
-    reference_ = new v1::Job(cluster.WaitForEnd("undisturbed"));
-    EXPECT_EQ(reference_->state(), v1::SUCCEEDED) << reference_->DebugString();
-  }
+  static void SetUpTestSuite() { reference_ = new v1::Job(RunUndisturbed(Spec())); }
   static void TearDownTestSuite() { delete reference_; }
 
   void SetUp() override {
@@ -83,30 +38,8 @@ class BadWorkerTest : public testing::Test {
     cluster_.WaitForFreeWorkers(1);
   }
 
-  v1::Worker Worker(const std::string& id) {
-    grpc::ClientContext context;
-    v1::ListWorkersResponse response;
-    EXPECT_TRUE(cluster_.stub().ListWorkers(&context, v1::ListWorkersRequest(), &response).ok());
-    for (const v1::Worker& worker : response.workers()) {
-      if (worker.name() == "workers/" + id) return worker;
-    }
-    return v1::Worker();
-  }
-
-  void WaitForWorker(const std::string& id, v1::WorkerState state, const std::string& reason) {
-    v1::Worker worker;
-    EXPECT_TRUE(WaitUntil([&] {
-      worker = Worker(id);
-      return worker.state() == state && absl::StrContains(worker.reason(), reason);
-    })) << "waiting for "
-        << v1::WorkerState_Name(state) << " `" << reason << "`: " << worker.DebugString();
-  }
-
   void ExpectReferenceResult(const v1::Job& job) {
-    EXPECT_EQ(job.state(), v1::SUCCEEDED) << job.DebugString();
-    EXPECT_EQ(job.parameters_sha256(), reference_->parameters_sha256());
-    EXPECT_EQ(job.hyperparameters_sha256(), reference_->hyperparameters_sha256());
-    EXPECT_EQ(CommittedSteps(cluster_.AllEvents(job.name().substr(5))), StepsUpTo(kSteps));
+    cluster_.ExpectResultOf(*reference_, job.name().substr(5));
   }
 
   static v1::Job* reference_;
@@ -126,8 +59,9 @@ TEST_F(BadWorkerTest, ANewcomerWithoutTheDataDisturbsNobody) {
   cluster_.WaitForStep("healthy", 5);
   std::filesystem::remove(folder);
   cluster_.StartWorker("w2");
-  WaitForWorker("w2", v1::FREE, "not used for jobs/healthy");
-  EXPECT_TRUE(absl::StrContains(Worker("w2").reason(), folder)) << Worker("w2").reason();
+  cluster_.WaitForWorker("w2", v1::FREE, "not used for jobs/healthy");
+  EXPECT_TRUE(absl::StrContains(cluster_.Worker("w2").reason(), folder))
+      << cluster_.Worker("w2").reason();
   const v1::Job job = cluster_.Get("healthy");
   EXPECT_EQ(job.state(), v1::RUNNING);
   EXPECT_EQ(job.generation(), 1);
@@ -150,14 +84,14 @@ TEST_F(BadWorkerTest, AnEngineThatStandsStillIsLeftBehindAndIsBusyUntilItMoves) 
     const StoppedThread engine(ThreadOf(cluster_.worker("w2").pid(), "engine"));
     ASSERT_TRUE(engine.stopped()) << std::strerror(errno);
     ExpectReferenceResult(cluster_.WaitForEnd("hung"));
-    WaitForWorker("w2", v1::BUSY, "was told to drop jobs/hung");
+    cluster_.WaitForWorker("w2", v1::BUSY, "was told to drop jobs/hung");
     // Nothing is given to it.
     cluster_.Submit("next", Spec());
     ExpectReferenceResult(cluster_.WaitForEnd("next"));
     EXPECT_EQ(cluster_.Get("next").workers_size(), 1);
-    EXPECT_EQ(Worker("w2").state(), v1::BUSY);
+    EXPECT_EQ(cluster_.Worker("w2").state(), v1::BUSY);
   }
-  WaitForWorker("w2", v1::FREE, "");
+  cluster_.WaitForWorker("w2", v1::FREE, "");
 }
 
 TEST_F(BadWorkerTest, AnOnlyWorkerThatStandsStillIsReplaced) {
@@ -167,7 +101,7 @@ TEST_F(BadWorkerTest, AnOnlyWorkerThatStandsStillIsReplaced) {
   cluster_.WaitForStep("alone", 25);
   const StoppedThread engine(ThreadOf(cluster_.worker("w1").pid(), "engine"));
   ASSERT_TRUE(engine.stopped()) << std::strerror(errno);
-  WaitForWorker("w1", v1::BUSY, "was told to drop jobs/alone");
+  cluster_.WaitForWorker("w1", v1::BUSY, "was told to drop jobs/alone");
   EXPECT_TRUE(absl::StrContains(cluster_.Get("alone").reason(), "waiting for 1 CPU worker"))
       << cluster_.Get("alone").reason();
   cluster_.StartWorker("w2");
@@ -201,8 +135,8 @@ TEST_F(BadWorkerTest, OtherInstructionSetsNeverMix) {
        {"ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS"}) {
     unsetenv(name);
   }
-  WaitForWorker("other", v1::FREE, "");
-  ASSERT_NE(Worker("other").numerics(), Worker("w1").numerics());
+  cluster_.WaitForWorker("other", v1::FREE, "");
+  ASSERT_NE(cluster_.Worker("other").numerics(), cluster_.Worker("w1").numerics());
   cluster_.KillWorker("w1");
   cluster_.WatchUntil("begun", [](const v1::Event& event) {
     return event.state_changed().state() == v1::PENDING && event.sequence() > 3;
