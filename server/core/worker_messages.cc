@@ -349,7 +349,8 @@ void WorkerMessages::Failed(WorkerEntry* worker, const v1::JobFailed& failed) {
   if (error.message().size() > limits::kMaxJobErrorBytes) {
     error.set_message(CutText(error.message(), limits::kMaxJobErrorBytes));
   }
-  const bool here = failed.scope() == v1::JOB_HERE || failed.scope() == v1::ANY_JOB_HERE;
+  const bool here = failed.scope() == v1::JOB_HERE || failed.scope() == v1::ANY_JOB_HERE ||
+                    failed.scope() == v1::STATE_IN_DOUBT;
   if (here || preparing) return groups_.WorkerFailed(worker, job, failed.scope(), std::move(error));
   groups_.FailJob(job, std::move(error));
 }

@@ -119,6 +119,7 @@ class AgentMachine {
   void OnRelease(const std::string& job);
   void OnPrepare(const v1::PrepareJob& prepare);
   void Prepared(const EngineOutcome& outcome);
+  void Disagree(const EngineOutcome& outcome);
 
   // Starts, answers and sends what can be now.
   void Proceed();

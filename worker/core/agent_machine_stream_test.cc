@@ -92,6 +92,29 @@ TEST_F(AgentMachineStreamTest, AJobThatFailsWhileCutOffFailsInItsNextGeneration)
   EXPECT_EQ(Done(0, {}, absl::OutOfRangeError("NaN")), "close; failed g2 11 NaN by workers/w1");
 }
 
+TEST_F(AgentMachineStreamTest, WhoHoldsWhatMostDoLeavesAndWhoDoesNotSaysThatItIsInDoubt) {
+  const auto step = [&](const std::vector<int>& differing) {
+    EngineOutcome outcome;
+    outcome.status = absl::DataLossError("other parameters");
+    outcome.has_state = true;
+    outcome.phases = 2;
+    outcome.ranks_disagree = true;
+    outcome.suspects = differing;
+    return Do(outcome);
+  };
+  StartJob();
+  EXPECT_EQ(step({2}), "close; leave");
+  EXPECT_EQ(Done(2), "left jobs/a g1 phases=2 (other parameters)");
+  EXPECT_EQ(Start(2, Donor(1)), "open g2; join g2");
+  EXPECT_EQ(Done(2), "step forget<1");
+  EXPECT_EQ(step({0, 2}), "close; failed g2 15 in doubt: other parameters by workers/w1");
+  End(2);
+  Done(2);
+  EXPECT_EQ(Start(3, Donor(1)), "open g3; join g3");
+  EXPECT_EQ(Done(2), "step forget<1");
+  EXPECT_EQ(step({}), "close; failed g3 15 in doubt: other parameters by workers/w1");
+}
+
 TEST_F(AgentMachineStreamTest, AnAnswerDueOnALostStreamIsAskedForAgain) {
   StartJob();
   End(1);

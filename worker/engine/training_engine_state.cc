@@ -8,7 +8,6 @@
 #include "common/limits.h"
 #include "common/status_macros.h"
 #include "proto/evograd/v1/worker.pb.h"
-#include "spec/checkpoint_steps.h"
 #include "worker/engine/agreement.h"
 #include "worker/engine/checkpoint.h"
 #include "worker/engine/state_codec.h"
@@ -341,8 +340,8 @@ absl::Status TrainingEngine::Synchronise(Communicator& communicator) {
 
 absl::Status TrainingEngine::CheckAgreement(Exchange* exchange) const {
   const int64_t done = completed_steps();
-  const bool due = done % kAgreementSteps == 0 || IsCheckpointStep(parts_.spec, done);
-  if (!due || exchange->size() == 1) return absl::OkStatus();
+  if (exchange->size() == 1) return absl::OkStatus();
+  if (!AgreementDue(parts_.spec, parts_.state->device().is_cpu(), done)) return absl::OkStatus();
   StateDigest digest;
   digest.Update(parts_.state->base);
   digest.Update(parts_.state->buffers);
