@@ -2,9 +2,9 @@
 //
 //   coordinator --data_dir=/var/lib/evograd --listen=127.0.0.1:7070
 //
-// It prints one line when it serves. SIGTERM and SIGINT end it cleanly; kill -9 at any moment loses
-// nothing that was answered. Exit codes: 0 asked to stop; 1 it could not start, or could not go on;
-// 2 wrong flags.
+// It prints one line when it serves. SIGTERM, SIGINT and SIGHUP end it cleanly; kill -9 at any
+// moment loses nothing that was answered. Exit codes: 0 asked to stop; 1 it could not start, or
+// could not go on; 2 wrong flags.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -65,7 +65,7 @@ absl::Status HandleSignals() {
     return absl::InternalError(std::strerror(errno));
   struct sigaction action = {};
   action.sa_handler = OnSignal;
-  for (const int signal : {SIGTERM, SIGINT}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
     struct sigaction before;
     // Whoever ignores it (nohup; a shell, for what it starts with &) wants it to change nothing.
     if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;

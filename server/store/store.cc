@@ -222,7 +222,7 @@ absl::StatusOr<Snapshot> ReadAll(Database* database) {
                                   }));
   EVOGRAD_RETURN_IF_ERROR(ForEach(database,
                                   "SELECT uid, (SELECT max(sequence) FROM events WHERE job = "
-                                  "ordinal) FROM jobs WHERE NOT ended",
+                                  "ordinal) FROM jobs",
                                   [&](const Statement& row) {
                                     snapshot.last_events[row.Bytes(0)] = row.Int(1);
                                     return absl::OkStatus();

@@ -252,6 +252,8 @@ TEST_F(StoreTest, AnOlderStoreIsBroughtUpToDateAndReadAsItWas) {
     const std::string uid = snapshot.jobs[0].job.uid();
     EXPECT_EQ(store->Checksum(uid, 1).value(), 101);
     EXPECT_EQ(snapshot.last_events.at(uid), incarnation - 1);
+    // Whoever waits for it reads on from there.
+    EXPECT_EQ(snapshot.last_events.count(snapshot.jobs[1].job.uid()), 1);
     // It goes on.
     ASSERT_TRUE(store
                     ->Commit({EventRecord{uid, EventAt(incarnation)},

@@ -1,5 +1,6 @@
 #include "worker/agent/engine_watch.h"
 
+#include <algorithm>
 #include <ctime>
 #include <fstream>
 #include <string>
@@ -89,6 +90,8 @@ void EngineWatch::Stores(const std::string& what, Time now) {
 
 v1::Heartbeat EngineWatch::Look(Time now, double processor_seconds, int64_t read_bytes) {
   absl::MutexLock lock(&mutex_);
+  // The engine may have begun something since the caller looked at the clock.
+  now = std::max({now, since_, moved_});
   v1::Heartbeat heartbeat;
   const bool paused = now - std::exchange(looked_, now) > kPaused;
   if (doing_.empty()) {

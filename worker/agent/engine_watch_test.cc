@@ -33,6 +33,16 @@ TEST(EngineWatchTest, WhoUsesTheProcessorDoesNotStandStill) {
   }
 }
 
+// The coordinator takes a negative time for another program's and closes the stream.
+TEST(EngineWatchTest, ATimeFromBeforeATaskIsThatOfItsBegin) {
+  EngineWatch watch;
+  const EngineWatch::Time looked_at_clock{};
+  watch.Does("step 3", looked_at_clock + seconds(1));
+  const v1::Heartbeat beat = watch.Look(looked_at_clock, ProcessorSeconds());
+  EXPECT_EQ(beat.doing_seconds(), 0);
+  EXPECT_EQ(beat.still_seconds(), 0);
+}
+
 TEST(EngineWatchTest, WhoUsesNextToNothingStandsStillUntilItGoesOn) {
   EngineWatch watch;
   const EngineWatch::Time begin{};
