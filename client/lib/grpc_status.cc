@@ -1,7 +1,13 @@
 #include "client/lib/grpc_status.h"
 
+#include <unistd.h>
+
+#include <cerrno>
+
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "common/unix_socket.h"
 #include "proto/google/rpc/status.pb.h"
 #include "spec/error.h"
 
@@ -15,6 +21,31 @@ bool IsCutOff(const grpc::Status& status) {
   return status.error_code() == grpc::StatusCode::CANCELLED ||
          (status.error_code() == grpc::StatusCode::UNKNOWN &&
           status.error_message() == "Stream removed");
+}
+
+// Whether the socket's file is there for others.
+bool IsForbidden(const std::string& address) {
+  const absl::StatusOr<std::string> path = UnixSocketPath(address);
+  return path.ok() && access(path->c_str(), W_OK) != 0 && errno == EACCES;
+}
+
+// What others wrote: its lines are told from ours by standing further right.
+std::string Indented(const std::string& message) {
+  return absl::StrReplaceAll(message, {{"\n", "\n  "}});
+}
+
+absl::Status Unreachable(const std::string& address,
+                         const std::map<std::string, std::string>& metadata) {
+  if (IsForbidden(address)) {
+    return MakeError(
+        absl::StatusCode::kPermissionDenied,
+        absl::StrCat("the coordinator at ", address, " is another user's, and serves nobody else"),
+        "COORDINATOR_PRIVATE", metadata);
+  }
+  return MakeError(absl::StatusCode::kUnavailable,
+                   absl::StrCat("no coordinator answers at ", address,
+                                "; start one with `evograd up` or name another with --coordinator"),
+                   "COORDINATOR_UNREACHABLE", metadata);
 }
 
 }  // namespace
@@ -32,7 +63,8 @@ absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
   google::rpc::Status details;
   if (!status.error_details().empty() && details.ParseFromString(status.error_details()) &&
       details.details_size() > 0) {
-    absl::Status result(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+    absl::Status result(static_cast<absl::StatusCode>(status.error_code()),
+                        Indented(status.error_message()));
     for (const auto& detail : details.details()) {
       result.SetPayload(detail.type_url(), absl::Cord(detail.value()));
     }
@@ -42,11 +74,7 @@ absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
                                                        {"grpc", status.error_message()}};
   switch (status.error_code()) {
     case grpc::StatusCode::UNAVAILABLE:
-      return MakeError(
-          absl::StatusCode::kUnavailable,
-          absl::StrCat("no coordinator answers at ", address,
-                       "; start one with `evograd up` or name another with --coordinator"),
-          "COORDINATOR_UNREACHABLE", metadata);
+      return Unreachable(address, metadata);
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       return MakeError(
           absl::StatusCode::kDeadlineExceeded,
@@ -57,11 +85,11 @@ absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
       return MakeError(
           absl::StatusCode::kUnimplemented,
           absl::StrCat("what listens at ", address, " is no coordinator of this version (",
-                       status.error_message(), ")"),
+                       Indented(status.error_message()), ")"),
           "COORDINATOR_UNKNOWN_METHOD", metadata);
     default:
       return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
-                          status.error_message());
+                          Indented(status.error_message()));
   }
 }
 

@@ -1,6 +1,6 @@
-// Goal: a group goes on with those that worked; who is lost, breaks off or leaves before it has done
-// anything, again and again, is left out and named; what looks like that and is none costs nobody
-// anything. Method: one story per test with model workers (testing/world.h).
+// Goal: a group goes on with those that worked; who is lost, breaks off or leaves before it has
+// done anything, again and again, is left out and named; what looks like that and is none costs
+// nobody anything. Method: one story per test with model workers (testing/world.h).
 
 #include <string>
 

@@ -14,15 +14,20 @@ std::string MachineState::Silence(const JobEntry& job) const {
   if (now.monotonic_ms - active.last_step_ms >= limits::kSilentStepMs) {
     // Who computes keeps those waiting that wait for others.
     const WorkerEntry* slowest = nullptr;
+    // Of those that wait, who has waited longest.
     const auto badness = [](const WorkerEntry& worker) {
       return std::make_pair(!worker.doing.waiting(), worker.doing.doing_seconds());
     };
+    size_t waiting = 0;
     for (const WorkerId& id : active.group.ranks) {
       const WorkerEntry* worker = workers.Find(id);
       if (worker == nullptr || worker->doing.doing().empty()) continue;
+      if (worker->doing.waiting()) ++waiting;
       if (slowest == nullptr || badness(*worker) > badness(*slowest)) slowest = worker;
     }
-    if (slowest != nullptr) {
+    if (waiting > 1 && waiting == active.group.ranks.size()) {
+      absl::StrAppend(&text, "; its workers wait for each other");
+    } else if (slowest != nullptr) {
       absl::StrAppend(&text, "; ", slowest->id.value(), " is at `", slowest->doing.doing(), "`",
                       slowest->doing.waiting() ? ", waiting for others" : "");
     }

@@ -18,10 +18,13 @@
 
 namespace evograd::agent {
 
+// Puts size and hash of `bytes` into `header`; takes a second or two for each GB.
+void StateBytes(const std::string& bytes, v1::UploadCheckpointRequest* header);
+
 class CheckpointTransfer {
  public:
-  // OK means durable. `header` lacks size, hash and bytes. CANCELLED after Stop; otherwise what the
-  // coordinator answers.
+  // OK means durable. `header` states size and hash of `bytes`. CANCELLED after Stop; otherwise
+  // what the coordinator answers.
   absl::Status Upload(v1::WorkerService::StubInterface* stub, v1::UploadCheckpointRequest header,
                       const std::string& bytes);
 
