@@ -319,10 +319,14 @@ TEST_F(GroupsFailuresTest, AGroupWhoseMembersAllWaitForEachOtherIsFormedAnew) {
   world_.AddWorker("w2");
   ASSERT_TRUE(world_.Create("job1", 30, 2, 2).ok());
   RunToStep("job1", 4);
+  world_.Pass(limits::kSilentStepMs);
   Beat("w1", "step 5", 61, 61, true);
+  Beat("w2", "storing step 5", 61, 0, false);
   world_.Pass(limits::kTickIntervalMs);
-  EXPECT_EQ(Job("job1").reason(), "computing on 2 workers");
+  EXPECT_EQ(Job("job1").reason(), "computing on 2 workers; w2 is at `storing step 5`");
+  EXPECT_EQ(Worker("w1").reason(), "step 5, waiting for others for 61 s");
   Beat("w2", "step 5", 61, 61, true);
+  EXPECT_EQ(Job("job1").reason(), "computing on 2 workers; its workers wait for each other");
   world_.Pass(limits::kTickIntervalMs);
   world_.Quiesce();
   ExpectFinished("job1");
@@ -343,24 +347,6 @@ TEST_F(GroupsFailuresTest, AJobThatStandsStillSaysWhy) {
   EXPECT_EQ(Job("job1").reason(), "computing on 1 worker; w1 is at `step 5`, waiting for others");
   RunToStep("job1", 5);
   EXPECT_EQ(Job("job1").reason(), "computing on 1 worker");
-}
-
-TEST_F(GroupsFailuresTest, WhereAllWaitForEachOtherThatIsSaid) {
-  world_.AddWorker("w1");
-  world_.AddWorker("w2");
-  ASSERT_TRUE(world_.Create("job1", 30, 2, 2).ok());
-  RunToStep("job1", 4);
-  world_.Pass(limits::kSilentStepMs);
-  Beat("w1", "step 5", 10, 0, true);
-  EXPECT_EQ(Job("job1").reason(), "computing on 2 workers");
-  EXPECT_EQ(Worker("w1").reason(), "step 5, waiting for others for 10 s");
-  Beat("w2", "step 5", 10, 0, true);
-  EXPECT_EQ(Job("job1").reason(), "computing on 2 workers; its workers wait for each other");
-  // One of them is late, not the network.
-  Beat("w2", "storing the checkpoint of step 5", 10, 0, false);
-  EXPECT_EQ(Job("job1").reason(),
-            "computing on 2 workers; w2 is at `storing the checkpoint of step 5`");
-  EXPECT_EQ(Worker("w2").reason(), "storing the checkpoint of step 5 for 10 s");
 }
 
 TEST_F(GroupsFailuresTest, ATroubleIsSeenUntilItIsOver) {
