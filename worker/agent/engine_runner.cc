@@ -7,8 +7,8 @@
 #include "absl/time/time.h"
 #include "common/service_limits.h"
 #include "common/status_macros.h"
+#include "worker/collective/disagreement.h"
 #include "worker/collective/suspects.h"
-#include "worker/engine/disagreement.h"
 
 namespace evograd::agent {
 

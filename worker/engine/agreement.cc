@@ -8,8 +8,8 @@
 #include "absl/strings/str_join.h"
 #include "common/status_macros.h"
 #include "spec/checkpoint_steps.h"
+#include "worker/collective/disagreement.h"
 #include "worker/collective/suspects.h"
-#include "worker/engine/disagreement.h"
 
 namespace evograd {
 namespace {

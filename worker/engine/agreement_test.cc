@@ -14,8 +14,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "worker/collective/disagreement.h"
 #include "worker/collective/suspects.h"
-#include "worker/engine/disagreement.h"
 #include "worker/engine/testing/engine_rig.h"
 
 namespace evograd {

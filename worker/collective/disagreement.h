@@ -2,8 +2,8 @@
 // drives the engine tells it from other damaged data: what the ranks hold is then in doubt.
 //
 // Pure; any thread.
-#ifndef EVOGRAD_WORKER_ENGINE_DISAGREEMENT_H_
-#define EVOGRAD_WORKER_ENGINE_DISAGREEMENT_H_
+#ifndef EVOGRAD_WORKER_COLLECTIVE_DISAGREEMENT_H_
+#define EVOGRAD_WORKER_COLLECTIVE_DISAGREEMENT_H_
 
 #include <string>
 
@@ -18,4 +18,4 @@ bool RanksDisagree(const absl::Status& status);
 
 }  // namespace evograd
 
-#endif  // EVOGRAD_WORKER_ENGINE_DISAGREEMENT_H_
+#endif  // EVOGRAD_WORKER_COLLECTIVE_DISAGREEMENT_H_

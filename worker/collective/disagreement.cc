@@ -1,4 +1,4 @@
-#include "worker/engine/disagreement.h"
+#include "worker/collective/disagreement.h"
 
 #include "absl/strings/cord.h"
 
