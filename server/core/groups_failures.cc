@@ -88,7 +88,7 @@ void Groups::BlameForLoss(const WorkerEntry& worker, JobEntry* job, const std::s
       absl::StrCat(worker.id.value(), " is ", state_.set_aside.Reason(worker.id, now)));
   Trials& trials = job->active->trials;
   // Another set of workers need not wait.
-  trials.retry_at_ms = 0;
+  if (MayLeaveOut(*job)) trials.retry_at_ms = 0;
   // What killed all its processes, with no step by anybody in between, will kill the next one.
   if (processes < limits::kMaxFailuresWithoutProgress ||
       trials.fruitless < limits::kMaxFailuresWithoutProgress || AnotherMayDo(*job, worker.id)) {
@@ -110,6 +110,12 @@ bool Groups::MayLeaveOut(const JobEntry& job) const {
 
 bool Groups::AnotherMayDo(const JobEntry& job, const WorkerId& than) {
   const Make make{job.record.device_kind, job.job().numerics()};
+  // A member whose stream was cut may be back in a moment.
+  const Group& group = job.active->group;
+  if (state_.now.monotonic_ms < group.grace_until_ms &&
+      group.missing.size() > group.missing.count(than)) {
+    return true;
+  }
   for (const auto& [id, worker] : state_.workers.all()) {
     if (id == than || state_.set_aside.Covers(id, job.uid(), state_.now.monotonic_ms)) continue;
     if (!HasProgress(job) || make.Allows(MakeOf(worker))) return true;

@@ -19,66 +19,12 @@ using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::Not;
 using testing::ToyRequest;
 
 constexpr char kNoData[] = "there is no train-images-idx3-ubyte in /data";
 
 class GroupsFailuresTest : public testing::WorldTest {
  protected:
-  v1::Worker Worker(const std::string& id) {
-    ListWorkersInput input{world_.NextCall(), {}};
-    const absl::StatusOr<Answer> answer = world_.Call(input);
-    for (const v1::Worker& worker : std::get<v1::ListWorkersResponse>(*answer).workers()) {
-      if (worker.name() == "workers/" + id) return worker;
-    }
-    return v1::Worker();
-  }
-
-  std::vector<std::string> Notices(const std::string& id) {
-    std::vector<std::string> notices;
-    for (const v1::Event& event : world_.disk().events(Job(id).uid())) {
-      if (event.has_notice()) notices.push_back(event.notice().text());
-    }
-    return notices;
-  }
-
-  void Beat(const std::string& id, const std::string& doing, double doing_seconds,
-            double still_seconds, bool waiting) {
-    v1::WorkerMessage message;
-    message.mutable_heartbeat()->set_doing(doing);
-    message.mutable_heartbeat()->set_doing_seconds(doing_seconds);
-    message.mutable_heartbeat()->set_still_seconds(still_seconds);
-    message.mutable_heartbeat()->set_waiting(waiting);
-    world_.Inject(id, message);
-  }
-
-  void DeliverAll(const std::string& id) {
-    while (world_.DeliverToWorker(id)) {
-    }
-  }
-
-  void SendAll(const std::string& id) {
-    while (world_.DeliverToCoordinator(id)) {
-    }
-  }
-
-  // It hears what there is, does one thing and says what it has to.
-  void Turn(const std::string& id) {
-    DeliverAll(id);
-    world_.Work(id);
-    SendAll(id);
-  }
-
-  // Until job1 is in that generation.
-  void WaitForGeneration(int64_t generation, int64_t limit_ms) {
-    for (int64_t passed = 0; Job("job1").generation() < generation && passed < limit_ms;
-         passed += limits::kTickIntervalMs) {
-      world_.Pass(limits::kTickIntervalMs);
-    }
-    ASSERT_EQ(Job("job1").generation(), generation) << Job("job1").ShortDebugString();
-  }
-
   // job1 computes on w1, and w2 is called into its second generation.
   void GrowToTwo() {
     world_.AddWorker("w1");
@@ -91,17 +37,6 @@ class GroupsFailuresTest : public testing::WorldTest {
     while (world_.DeliverToCoordinator("w1")) {
     }
     ASSERT_EQ(Job("job1").generation(), 2);
-  }
-
-  // Until the newcomers' time to read data has come and they did.
-  void LetNewcomersPrepare() {
-    world_.Pass(limits::kGrowthDelayMs + limits::kTickIntervalMs);
-    for (const auto& [id, worker] : world_.workers()) {
-      DeliverAll(id);
-      if (!worker->holds_job()) world_.Work(id);
-      while (world_.DeliverToCoordinator(id)) {
-      }
-    }
   }
 };
 
@@ -525,173 +460,6 @@ TEST_F(GroupsFailuresTest, ASecondProcessOfTheSameIdIsRefusedThoughHostAndNumber
   EXPECT_EQ(Job("job1").generation(), 1);
 }
 
-// A group that has enough members does not take one that has shown nothing yet.
-TEST_F(GroupsFailuresTest, AGroupThatLostAMemberGoesOnWithThoseThatWorked) {
-  world_.AddWorker("w1");
-  world_.AddWorker("w2");
-  ASSERT_TRUE(world_.Create("job1", 40, 1, 2).ok());
-  RunToStep("job1", 4);
-  world_.AddWorker("w3")->FailToPrepare(kNoData);
-  world_.Kill("w2");
-  RunToStep("job1", 8);
-  EXPECT_THAT(Job("job1").workers(), ElementsAre("workers/w1"));
-  LetNewcomersPrepare();
-  EXPECT_THAT(Notices("job1"), ElementsAre(HasSubstr("w3 is not used for jobs/job1 for 10 s")));
-  world_.Quiesce();
-  ExpectFinished("job1");
-  EXPECT_EQ(Job("job1").generation(), 2);
-}
-
-TEST_F(GroupsFailuresTest, AGroupThatIsTooSmallSaysThatANewcomerStillReads) {
-  world_.AddWorker("w1");
-  world_.AddWorker("w2");
-  ASSERT_TRUE(world_.Create("job1", 40, 2, 3).ok());
-  RunToStep("job1", 4);
-  world_.AddWorker("w3");
-  world_.Pass(limits::kGrowthDelayMs + limits::kTickIntervalMs);
-  DeliverAll("w3");
-  world_.Kill("w2");
-  Turn("w1");
-  EXPECT_EQ(Job("job1").reason(),
-            "waiting for 1 more CPU worker; none is free; w3 still reads the job's data");
-  Turn("w3");
-  EXPECT_THAT(Job("job1").workers(), ElementsAre("workers/w1", "workers/w3"));
-  world_.Quiesce();
-  ExpectFinished("job1");
-  EXPECT_EQ(Job("job1").restarts(), 0);
-}
-
-TEST_F(GroupsFailuresTest, AMemberThatDiesInItsFirstStepAgainAndAgainIsLeftOutForLongerAndLonger) {
-  world_.AddWorker("w1");
-  ASSERT_TRUE(world_.Create("job1", 100, 1, 2).ok());
-  for (int death = 1; death <= 4; ++death) {
-    RunToStep("job1", 4 * death);
-    world_.AddWorker("w2");
-    if (death > limits::kLossesBeforeBlame) {
-      const int64_t wait = limits::kSetAsideMinMs << (death - 1 - limits::kLossesBeforeBlame);
-      EXPECT_THAT(Worker("w2").reason(),
-                  AllOf(HasSubstr("not used for jobs/job1"),
-                        HasSubstr(absl::StrCat("it was lost ", death - 1, " times"))));
-      world_.Pass(wait - 2000);
-      EXPECT_EQ(Job("job1").workers_size(), 1);
-      world_.Pass(2000);
-    }
-    LetNewcomersPrepare();
-    Turn("w1");
-    ASSERT_EQ(Job("job1").workers_size(), 2) << death;
-    world_.Kill("w2");
-  }
-  // Its machine was mended.
-  RunToStep("job1", 20);
-  world_.AddWorker("w2");
-  world_.Pass(limits::kSetAsideMinMs << 2);
-  LetNewcomersPrepare();
-  Turn("w1");
-  ASSERT_EQ(Job("job1").workers_size(), 2);
-  RunToStep("job1", 30);
-  EXPECT_THAT(Worker("w2").reason(), Not(HasSubstr("not used")));
-  world_.Quiesce();
-  ExpectFinished("job1");
-}
-
-// Accidents between which the group computes.
-TEST_F(GroupsFailuresTest, WhoIsKilledNowAndThenIsUsedAgainAtOnce) {
-  world_.AddWorker("w1");
-  ASSERT_TRUE(world_.Create("job1", 100, 1, 2).ok());
-  for (int kill = 1; kill <= 6; ++kill) {
-    world_.AddWorker("w2");
-    RunToStep("job1", Job("job1").committed_steps() + 2);
-    LetNewcomersPrepare();
-    Turn("w1");
-    RunToStep("job1", Job("job1").committed_steps() + 2);
-    ASSERT_EQ(Job("job1").workers_size(), 2) << kill;
-    world_.Kill("w2");
-  }
-  world_.Quiesce();
-  ExpectFinished("job1");
-  EXPECT_THAT(Notices("job1"), ElementsAre());
-}
-
-TEST_F(GroupsFailuresTest, AnOnlyWorkerThatDiesAgainAndAgainEndsTheJobByItsName) {
-  ASSERT_TRUE(world_.Create("job1", 20, 1, 1).ok());
-  for (int death = 1; death <= limits::kMaxFailuresWithoutProgress; ++death) {
-    ASSERT_NE(Job("job1").state(), v1::FAILED) << death;
-    world_.AddWorker("w1");
-    if (death > limits::kLossesBeforeBlame) {
-      EXPECT_THAT(Job("job1").reason(), HasSubstr("w1 is not used for jobs/job1"));
-    }
-    WaitForGeneration(death, limits::kSetAsideMaxMs);
-    world_.Kill("w1");
-  }
-  EXPECT_EQ(Job("job1").state(), v1::FAILED);
-  EXPECT_THAT(Job("job1").error().message(),
-              HasSubstr("worker w1 was lost 6 times before it had computed a step"));
-  EXPECT_EQ(Job("job1").error().worker(), "workers/w1");
-}
-
-// What the donor computed before does not show that the others can.
-TEST_F(GroupsFailuresTest, ResultsThatADonorBringsAreNoStepOfItsGroup) {
-  world_.AddWorker("w1");
-  world_.AddWorker("w2");
-  v1::CreateJobRequest request = ToyRequest("job1", 30, 2, 2);
-  request.mutable_spec()->set_pipeline_depth(4);
-  ASSERT_TRUE(world_.Create(request).ok());
-  RunToStep("job1", 4);
-  for (int i = 0; i < 4; ++i) world_.Work("w1");
-  world_.CutStream("w1");
-  world_.Dial("w1");
-  Turn("w2");
-  Turn("w1");
-  ASSERT_EQ(Job("job1").generation(), 2);
-  const int64_t before = Job("job1").committed_steps();
-  Turn("w1");
-  ASSERT_GT(Job("job1").committed_steps(), before);
-  world_.Kill("w2");
-  Turn("w1");
-  world_.AddWorker("w2");
-  ASSERT_EQ(Job("job1").generation(), 3);
-  world_.Kill("w2");
-  EXPECT_THAT(Notices("job1"), ElementsAre(HasSubstr("w2 is not used for jobs/job1 for 10 s")));
-  Turn("w1");
-  world_.AddWorker("w2");
-  world_.RunUntilEnded("job1", limits::kSetAsideMinMs + 5000);
-  ExpectFinished("job1");
-}
-
-TEST_F(GroupsFailuresTest, WhoseStreamBreaksAgainAndAgainIsLeftOut) {
-  world_.AddWorker("w1");
-  world_.AddWorker("w2");
-  ASSERT_TRUE(world_.Create("job1", 30, 1, 2).ok());
-  for (int64_t i = 1; i <= 20 && Job("job1").workers_size() == 2; ++i) {
-    WaitForGeneration(i, limits::kRetryMaxMs + 1000);
-    for (const char* id : {"w1", "w2"}) DeliverAll(id);
-    world_.CutStream("w2");
-    // It is back before the others have left.
-    world_.Dial("w2");
-    for (const char* id : {"w1", "w2"}) Turn(id);
-    if (Job("job1").generation() == i) world_.Pass(limits::kTickIntervalMs);
-  }
-  EXPECT_THAT(Job("job1").workers(), ElementsAre("workers/w1"));
-  world_.Quiesce();
-  ExpectFinished("job1");
-}
-
-TEST_F(GroupsFailuresTest, WhoLeavesAgainAndAgainWithoutAnythingToLoseIsLeftOut) {
-  world_.AddWorker("w1");
-  world_.AddWorker("w2");
-  ASSERT_TRUE(world_.Create("job1", 30, 1, 2).ok());
-  for (int64_t i = 1; i <= 20 && Job("job1").workers_size() == 2; ++i) {
-    WaitForGeneration(i, limits::kRetryMaxMs + 1000);
-    world_.worker("w1")->LeaveUnasked("checkpoint 5 could not be fetched");
-    for (const char* id : {"w1", "w2"}) Turn(id);
-  }
-  EXPECT_THAT(Job("job1").workers(), ElementsAre("workers/w2"));
-  EXPECT_THAT(Notices("job1"),
-              ElementsAre(HasSubstr("w1 is not used for jobs/job1 for 10 s: checkpoint 5")));
-  world_.Quiesce();
-  ExpectFinished("job1");
-}
-
 // That it could not be reached is no fault of those that tried.
 TEST_F(GroupsFailuresTest, WhoLeftByItselfIsTheReasonWhyOthersCouldNotReachIt) {
   GrowToTwo();
@@ -706,46 +474,6 @@ TEST_F(GroupsFailuresTest, WhoLeftByItselfIsTheReasonWhyOthersCouldNotReachIt) {
   EXPECT_EQ(Job("job1").workers_size(), 2);
   world_.Quiesce();
   ExpectFinished("job1");
-}
-
-TEST_F(GroupsFailuresTest, ResultsThatComeAfterTheGenerationHasEndedAreProgress) {
-  world_.AddWorker("w1");
-  world_.AddWorker("w2");
-  ASSERT_TRUE(world_.Create("job1", 60, 2, 2).ok());
-  for (int64_t i = 1; i <= limits::kMaxFruitlessGenerations + 5; ++i) {
-    ASSERT_EQ(Job("job1").generation(), i) << Job("job1").ShortDebugString();
-    DeliverAll("w1");
-    // It joins and computes a step; that is on its way when w2 leaves.
-    for (int phase = 0; phase < 3; ++phase) world_.Work("w1");
-    world_.worker("w2")->LeaveUnasked("a peer was lost");
-    Turn("w2");
-    SendAll("w1");
-    EXPECT_EQ(Job("job1").committed_steps(), i);
-    Turn("w1");
-  }
-  world_.Quiesce();
-  ExpectFinished("job1");
-}
-
-TEST_F(GroupsFailuresTest, AJobWhoseStateIsDroppedAgainAndAgainWithoutANewStepFails) {
-  v1::CreateJobRequest request = ToyRequest("job1", 40, 1, 1);
-  request.mutable_spec()->set_checkpoint_interval_steps(4);
-  request.mutable_spec()->set_max_restarts(2);
-  world_.AddWorker("w1");
-  ASSERT_TRUE(world_.Create(request).ok());
-  RunToStep("job1", 5);
-  for (int64_t generation = 1; generation <= 3; ++generation) {
-    ASSERT_EQ(Job("job1").state(), v1::RUNNING);
-    ASSERT_EQ(Job("job1").generation(), generation);
-    ASSERT_EQ(Job("job1").committed_steps(), 5);
-    // It stores the checkpoint of step 4 again and computes that step anew.
-    for (int i = 0; i < 4 && generation > 1; ++i) Turn("w1");
-    world_.worker("w1")->LoseState("its memory is gone");
-    Turn("w1");
-  }
-  EXPECT_EQ(Job("job1").state(), v1::FAILED);
-  EXPECT_THAT(Job("job1").error().message(),
-              AllOf(HasSubstr("lost 3 times without a new step"), HasSubstr("its memory is gone")));
 }
 
 // An engine that spins uses processor time, and never ends its step.

@@ -93,7 +93,7 @@ class SmallMemoryTest : public testing::Test {
 
 // The images of the train file are 47 MB.
 TEST_F(SmallMemoryTest, ForTheData) {
-  ExpectToGoOnWithoutTheSmallOne(SmallRotation(30), int64_t{40} << 20, "out of memory");
+  ExpectToGoOnWithoutTheSmallOne(SmallRotation(60), int64_t{40} << 20, "out of memory");
 }
 
 TEST_F(SmallMemoryTest, ForAStep) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/service_limits.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/core/testing/world.h"
@@ -30,6 +31,69 @@ class WorldTest : public ::testing::Test {
         world_.Work(worker);
         world_.DeliverToCoordinator(worker);
       }
+    }
+  }
+
+  v1::Worker Worker(const std::string& id) {
+    ListWorkersInput input{world_.NextCall(), {}};
+    const absl::StatusOr<Answer> answer = world_.Call(input);
+    for (const v1::Worker& worker : std::get<v1::ListWorkersResponse>(*answer).workers()) {
+      if (worker.name() == "workers/" + id) return worker;
+    }
+    return v1::Worker();
+  }
+
+  std::vector<std::string> Notices(const std::string& id) {
+    std::vector<std::string> notices;
+    for (const v1::Event& event : world_.disk().events(Job(id).uid())) {
+      if (event.has_notice()) notices.push_back(event.notice().text());
+    }
+    return notices;
+  }
+
+  void Beat(const std::string& id, const std::string& doing, double doing_seconds,
+            double still_seconds, bool waiting) {
+    v1::WorkerMessage message;
+    message.mutable_heartbeat()->set_doing(doing);
+    message.mutable_heartbeat()->set_doing_seconds(doing_seconds);
+    message.mutable_heartbeat()->set_still_seconds(still_seconds);
+    message.mutable_heartbeat()->set_waiting(waiting);
+    world_.Inject(id, message);
+  }
+
+  void DeliverAll(const std::string& id) {
+    while (world_.DeliverToWorker(id)) {
+    }
+  }
+
+  void SendAll(const std::string& id) {
+    while (world_.DeliverToCoordinator(id)) {
+    }
+  }
+
+  // It hears what there is, does one thing and says what it has to.
+  void Turn(const std::string& id) {
+    DeliverAll(id);
+    world_.Work(id);
+    SendAll(id);
+  }
+
+  // Until job1 is in that generation.
+  void WaitForGeneration(int64_t generation, int64_t limit_ms) {
+    for (int64_t passed = 0; Job("job1").generation() < generation && passed < limit_ms;
+         passed += limits::kTickIntervalMs) {
+      world_.Pass(limits::kTickIntervalMs);
+    }
+    ASSERT_EQ(Job("job1").generation(), generation) << Job("job1").ShortDebugString();
+  }
+
+  // Until the newcomers' time to read data has come and they did.
+  void LetNewcomersPrepare() {
+    world_.Pass(limits::kGrowthDelayMs + limits::kTickIntervalMs);
+    for (const auto& [id, worker] : world_.workers()) {
+      DeliverAll(id);
+      if (!worker->holds_job()) world_.Work(id);
+      SendAll(id);
     }
   }
 
