@@ -91,7 +91,7 @@ void EngineWatch::Stores(const std::string& what, Time now) {
 v1::Heartbeat EngineWatch::Look(Time now, double processor_seconds, int64_t read_bytes) {
   absl::MutexLock lock(&mutex_);
   // The engine may have begun something since the caller looked at the clock.
-  now = std::max({now, since_, moved_});
+  now = std::max({now, began_, waits_since_, stores_since_, moved_});
   v1::Heartbeat heartbeat;
   const bool paused = now - std::exchange(looked_, now) > kPaused;
   if (doing_.empty()) {

@@ -38,7 +38,7 @@ TEST(EngineWatchTest, ATimeFromBeforeATaskIsThatOfItsBegin) {
   EngineWatch watch;
   const EngineWatch::Time looked_at_clock{};
   watch.Does("step 3", looked_at_clock + seconds(1));
-  const v1::Heartbeat beat = watch.Look(looked_at_clock, ProcessorSeconds());
+  const v1::Heartbeat beat = watch.Look(looked_at_clock, ProcessorSeconds(), 0);
   EXPECT_EQ(beat.doing_seconds(), 0);
   EXPECT_EQ(beat.still_seconds(), 0);
 }
