@@ -107,10 +107,12 @@ absl::StatusOr<v1::Job> GetPatiently(Client* client, const std::string& name, ab
   deadline = std::min(deadline, absl::Now() + WatchOptions().patience);
   for (int failures = 0;; ++failures) {
     absl::StatusOr<v1::Job> job = client->GetJob(name);
-    const bool passing = absl::IsUnavailable(job.status()) ||
-                         absl::IsResourceExhausted(job.status()) ||
+    const bool passing = MayPass(job.status()) || absl::IsResourceExhausted(job.status()) ||
                          absl::IsDeadlineExceeded(job.status());
-    if (!passing || absl::Now() >= deadline || stopper->WaitForStop(Backoff(failures))) return job;
+    if (!passing || absl::Now() >= deadline ||
+        stopper->WaitForStop(Backoff(failures, job.status()))) {
+      return job;
+    }
   }
 }
 
