@@ -26,8 +26,8 @@ absl::optional<absl::Duration> GetRetryDelay(const absl::Status& status) {
       !info.has_retry_delay()) {
     return absl::nullopt;
   }
-  const absl::Duration delay = absl::Seconds(info.retry_delay().seconds()) +
-                               absl::Nanoseconds(info.retry_delay().nanos());
+  const absl::Duration delay =
+      absl::Seconds(info.retry_delay().seconds()) + absl::Nanoseconds(info.retry_delay().nanos());
   if (delay < absl::ZeroDuration()) return absl::nullopt;
   return std::min(delay, absl::Duration(absl::Milliseconds(limits::kMaxRetryDelayMs)));
 }

@@ -44,8 +44,7 @@ TEST(RetryTest, WhatNobodyCanWaitByIsNothingOrBounded) {
   damaged.SetPayload(kRetryInfoTypeUrl, absl::Cord(""));
   EXPECT_EQ(GetRetryDelay(damaged), absl::nullopt);
   for (const int64_t seconds : {int64_t{86'400}, int64_t{1} << 62}) {
-    EXPECT_EQ(GetRetryDelay(WithSeconds(seconds, 0)),
-              absl::Milliseconds(limits::kMaxRetryDelayMs));
+    EXPECT_EQ(GetRetryDelay(WithSeconds(seconds, 0)), absl::Milliseconds(limits::kMaxRetryDelayMs));
   }
 }
 
