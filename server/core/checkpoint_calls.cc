@@ -11,6 +11,7 @@
 #include "common/service_limits.h"
 #include "common/status_macros.h"
 #include "server/core/job_calls.h"
+#include "server/core/kept_checkpoints.h"
 #include "server/core/page_token.h"
 #include "server/core/timestamp.h"
 #include "spec/error.h"
@@ -19,10 +20,11 @@ namespace evograd {
 namespace {
 
 absl::Status NoSuchCheckpoint(const std::string& name) {
-  return MakeError(absl::StatusCode::kNotFound,
-                   absl::StrCat("there is no checkpoint `", name, "`; only the last ",
-                                limits::kKeptCheckpoints, " of a job are kept"),
-                   "CHECKPOINT_NOT_FOUND", {{"checkpoint", name}});
+  return MakeError(
+      absl::StatusCode::kNotFound,
+      absl::StrCat("there is no checkpoint `", name, "`; the last ", limits::kKeptCheckpoints,
+                   " of a job are kept, and those that its keep_checkpoints names"),
+      "CHECKPOINT_NOT_FOUND", {{"checkpoint", name}});
 }
 
 bool IsSha256(const std::string& hex) {
@@ -44,7 +46,10 @@ absl::StatusOr<Answer> CheckpointCalls::Page(const v1::ListCheckpointsRequest& r
                            ReadNumberToken(request.parent(), request.page_token(), -1));
   v1::ListCheckpointsResponse page;
   auto next = job->checkpoints.upper_bound(last);
+  size_t bytes = 0;
   for (; next != job->checkpoints.end() && page.checkpoints_size() < size; ++next) {
+    bytes += next->second.ByteSizeLong();
+    if (bytes > limits::kMaxPageBytes && page.checkpoints_size() > 0) break;
     *page.add_checkpoints() = next->second;
   }
   if (next != job->checkpoints.end()) {
@@ -126,11 +131,11 @@ absl::StatusOr<Answer> CheckpointCalls::Finish(const v1::UploadCheckpointRequest
   state_.effects.records.push_back(CheckpointRecord{job->uid(), checkpoint});
   state_.AddEvent(job,
                   [&](v1::Event* event) { *event->mutable_checkpoint_written() = checkpoint; });
-  while (job->checkpoints.size() > limits::kKeptCheckpoints) {
-    const auto oldest = job->checkpoints.begin();
-    state_.effects.records.push_back(CheckpointRemoval{job->uid(), oldest->first});
-    finished.obsolete.push_back({job->uid(), oldest->second});
-    job->checkpoints.erase(oldest);
+  // Either may have come first.
+  JoinEvaluation(&state_, job, job->job().last_evaluation());
+  JoinEvaluation(&state_, job, job->active->repeated_evaluation);
+  for (v1::Checkpoint& obsolete : TakeObsolete(&state_, job)) {
+    finished.obsolete.push_back({job->uid(), std::move(obsolete)});
   }
   return Answer(std::move(finished));
 }
@@ -144,6 +149,7 @@ void CheckpointCalls::Damaged(const DamagedCheckpointInput& input) {
     return;
   job->checkpoints.erase(known);
   state_.effects.records.push_back(CheckpointRemoval{job->uid(), input.checkpoint.step()});
+  MarkBest(&state_, job);
   if (job->active == nullptr) return;
   Group& group = job->active->group;
   if (group.from_checkpoint != input.checkpoint.name() || group.progressed) return;

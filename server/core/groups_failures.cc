@@ -32,7 +32,7 @@ void Groups::WorkerFailed(WorkerEntry* worker, JobEntry* job, v1::FailureScope s
   Trials& trials = job->active->trials;
   Group& group = job->active->group;
   // What came of wrong bits is not gone on with.
-  if (error.code() == static_cast<int>(absl::StatusCode::kDataLoss)) group.distrusted = true;
+  if (scope == v1::STATE_IN_DOUBT) group.distrusted = true;
   if (!any_job) trials.failures.push_back({worker->id, job->job().generation()});
   if (!any_job && IsTheJobsFault(*job, *worker)) {
     std::set<WorkerId> said;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/service_limits.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -233,11 +234,41 @@ TEST_F(GroupsFailuresTest, WhatAllMembersSayAtOnceIsOneFailure) {
   RunToStep("job1", 6);
   for (int i = 1; i <= 7; ++i) {
     const std::string id = "w" + std::to_string(i);
-    world_.worker(id)->FailNext("the ranks hold different parameters", v1::JOB_HERE);
+    world_.worker(id)->FailNext("the ranks hold different parameters", v1::STATE_IN_DOUBT);
     world_.Work(id);
   }
   world_.RunUntilEnded("job1", limits::kSetAsideMinMs + 10'000);
   ExpectFinished("job1");
+}
+
+// Damaged data of one says nothing of what the others hold; other parameters do.
+TEST_F(GroupsFailuresTest, WhatIsInDoubtIsNotGoneOnWithButWhatIsNotIs) {
+  for (const v1::FailureScope scope : {v1::JOB_HERE, v1::STATE_IN_DOUBT}) {
+    const std::string id = absl::StrCat("job-", v1::FailureScope_Name(scope).size());
+    world_.AddWorker(id + "a");
+    world_.AddWorker(id + "b");
+    v1::CreateJobRequest request = ToyRequest(id, 20, 1, 2);
+    request.mutable_spec()->set_checkpoint_interval_steps(2);
+    ASSERT_TRUE(world_.Create(request).ok());
+    RunToStep(id, 5);
+    v1::WorkerMessage message;
+    v1::JobFailed* failed = message.mutable_failed();
+    failed->set_job("jobs/" + id);
+    failed->set_generation(Job(id).generation());
+    failed->mutable_error()->set_code(static_cast<int>(absl::StatusCode::kDataLoss));
+    failed->mutable_error()->set_message("damaged");
+    failed->set_scope(scope);
+    world_.Inject(id + "b", message);
+    world_.Quiesce();
+    ExpectFinished(id);
+    std::string checkpoint;
+    for (const v1::CoordinatorMessage& sent : world_.sent(id + "a")) {
+      absl::StrAppend(&checkpoint, sent.start_generation().checkpoint());
+    }
+    EXPECT_EQ(checkpoint.empty(), scope == v1::JOB_HERE) << checkpoint;
+    world_.Kill(id + "a");
+    world_.Kill(id + "b");
+  }
 }
 
 TEST_F(GroupsFailuresTest, ANewcomerForWhomThereIsNoRoomAnyMoreIsFree) {

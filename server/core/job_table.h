@@ -90,6 +90,8 @@ struct ActiveJob {
   // What went wrong beside its steps and still does, such as a checkpoint that cannot be stored.
   std::string trouble;
   int64_t trouble_told_ms = 0;
+  // The last that a step computed again came with; its checkpoint may come later.
+  v1::Evaluation repeated_evaluation;
   // When its group last got further: a step was committed, or the generation began.
   int64_t last_step_ms = 0;
   // Seconds of the recent steps.

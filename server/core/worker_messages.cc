@@ -8,6 +8,7 @@
 #include "common/limits.h"
 #include "common/service_limits.h"
 #include "server/core/job_state.h"
+#include "server/core/kept_checkpoints.h"
 #include "server/core/message_check.h"
 #include "server/core/timestamp.h"
 #include "spec/error.h"
@@ -207,6 +208,10 @@ void WorkerMessages::Results(WorkerEntry* worker, const v1::StepResults& results
     failure = result.step() < next ? CompareRepeated(*job, *worker, result)
                                    : Commit(job, *worker, result, &steps);
     if (!failure.ok()) break;
+    if (result.has_evaluation() && result.step() < next) {
+      job->active->repeated_evaluation = result.evaluation();
+      JoinEvaluation(&state_, job, result.evaluation());
+    }
     groups_.Progressed(job, /*newly=*/result.step() == next);
   }
   FlushSteps(job, &steps);
@@ -215,6 +220,10 @@ void WorkerMessages::Results(WorkerEntry* worker, const v1::StepResults& results
     state_.Touch(job);
   }
   if (!failure.ok()) return Wrong(job, worker, failure);
+  if (job->job().has_last_evaluation()) {
+    const absl::Status metric = CheckHasMetric(job->job().spec(), job->job().last_evaluation());
+    if (!metric.ok()) return groups_.FailJob(job, ErrorOf(metric, *worker));
+  }
   Acknowledge(*job);
   if (!broken.empty()) Expel(worker, broken);
 }
@@ -280,6 +289,7 @@ absl::Status WorkerMessages::Commit(JobEntry* job, const WorkerEntry& worker,
 
 void WorkerMessages::Evaluated(JobEntry* job, const v1::Evaluation& evaluation) {
   *job->job().mutable_last_evaluation() = evaluation;
+  JoinEvaluation(&state_, job, evaluation);
   state_.AddEvent(job, [&](v1::Event* event) { *event->mutable_evaluated() = evaluation; });
 }
 
@@ -339,7 +349,8 @@ void WorkerMessages::Failed(WorkerEntry* worker, const v1::JobFailed& failed) {
   if (error.message().size() > limits::kMaxJobErrorBytes) {
     error.set_message(CutText(error.message(), limits::kMaxJobErrorBytes));
   }
-  const bool here = failed.scope() == v1::JOB_HERE || failed.scope() == v1::ANY_JOB_HERE;
+  const bool here = failed.scope() == v1::JOB_HERE || failed.scope() == v1::ANY_JOB_HERE ||
+                    failed.scope() == v1::STATE_IN_DOUBT;
   if (here || preparing) return groups_.WorkerFailed(worker, job, failed.scope(), std::move(error));
   groups_.FailJob(job, std::move(error));
 }

@@ -8,6 +8,7 @@
 #include "common/service_limits.h"
 #include "common/status_macros.h"
 #include "worker/collective/suspects.h"
+#include "worker/engine/disagreement.h"
 
 namespace evograd::agent {
 
@@ -43,6 +44,7 @@ EngineOutcome EngineRunner::Run(const RunEngine& action) {
   const auto end = std::chrono::steady_clock::now();
   watch_->Does("", end);
   outcome.seconds = std::chrono::duration<double>(end - begin).count();
+  outcome.ranks_disagree = RanksDisagree(outcome.status);
   outcome.suspects = Suspects(outcome.status);
   outcome.has_state = has_state_;
   outcome.phases = has_state_ ? engine_->phases() : 0;

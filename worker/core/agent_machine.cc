@@ -226,6 +226,7 @@ void AgentMachine::On(EngineOutcome outcome) {
   if (ended.task == EngineTask::kStep) holding_->unstored_seconds += outcome.seconds;
   if (!same_job || !IsCurrent(ended.generation)) return;
   if (!outcome.status.ok()) {
+    if (outcome.ranks_disagree) return Disagree(outcome);
     // The same bits are not finite everywhere.
     const bool everywhere = outcome.status.code() == absl::StatusCode::kOutOfRange;
     return Fail(outcome.status,
@@ -294,6 +295,15 @@ void AgentMachine::On(const UploadTrouble& trouble) {
   message.mutable_trouble()->set_generation(membership_->start.generation());
   message.mutable_trouble()->set_text(CleanText(trouble.text));
   Tell(std::move(message));
+}
+
+void AgentMachine::Disagree(const EngineOutcome& outcome) {
+  const std::vector<int>& differing = outcome.suspects;
+  const bool differs = differing.empty() || std::count(differing.begin(), differing.end(),
+                                                       membership_->start.rank()) > 0;
+  // Who holds what most do has nothing to say against itself.
+  if (!differs) return Leave(MessageOf(outcome.status));
+  Fail(outcome.status, v1::STATE_IN_DOUBT);
 }
 
 void AgentMachine::Prepared(const EngineOutcome& outcome) {

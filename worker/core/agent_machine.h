@@ -9,7 +9,7 @@
 // - A lost stream ends nothing: the engine goes on until its pipeline is full, and the state is
 //   kept until the coordinator says what becomes of it.
 // - At most one engine task and one upload run at a time. A checkpoint that is due while one is
-//   under way is left out: training waits for none but the last.
+//   under way is left out: training waits for none but the last and those that the job is to keep.
 //
 // Threads: one at a time. Handle never fails: what makes no sense is ignored.
 //
@@ -119,6 +119,7 @@ class AgentMachine {
   void OnRelease(const std::string& job);
   void OnPrepare(const v1::PrepareJob& prepare);
   void Prepared(const EngineOutcome& outcome);
+  void Disagree(const EngineOutcome& outcome);
 
   // Starts, answers and sends what can be now.
   void Proceed();

@@ -92,6 +92,29 @@ TEST_F(AgentMachineStreamTest, AJobThatFailsWhileCutOffFailsInItsNextGeneration)
   EXPECT_EQ(Done(0, {}, absl::OutOfRangeError("NaN")), "close; failed g2 11 NaN by workers/w1");
 }
 
+TEST_F(AgentMachineStreamTest, WhoHoldsWhatMostDoLeavesAndWhoDoesNotSaysThatItIsInDoubt) {
+  const auto step = [&](const std::vector<int>& differing) {
+    EngineOutcome outcome;
+    outcome.status = absl::DataLossError("other parameters");
+    outcome.has_state = true;
+    outcome.phases = 2;
+    outcome.ranks_disagree = true;
+    outcome.suspects = differing;
+    return Do(outcome);
+  };
+  StartJob();
+  EXPECT_EQ(step({2}), "close; leave");
+  EXPECT_EQ(Done(2), "left jobs/a g1 phases=2 (other parameters)");
+  EXPECT_EQ(Start(2, Donor(1)), "open g2; join g2");
+  EXPECT_EQ(Done(2), "step forget<1");
+  EXPECT_EQ(step({0, 2}), "close; failed g2 15 in doubt: other parameters by workers/w1");
+  End(2);
+  Done(2);
+  EXPECT_EQ(Start(3, Donor(1)), "open g3; join g3");
+  EXPECT_EQ(Done(2), "step forget<1");
+  EXPECT_EQ(step({}), "close; failed g3 15 in doubt: other parameters by workers/w1");
+}
+
 TEST_F(AgentMachineStreamTest, AnAnswerDueOnALostStreamIsAskedForAgain) {
   StartJob();
   End(1);
@@ -147,8 +170,7 @@ TEST_F(AgentMachineStreamTest, AFreeWorkerSaysHelloWithoutAState) {
   EXPECT_EQ(Connect(), "hello");
 }
 
-// ---- Checkpoints and the end
-// ---------------------------------------------------------------------
+// ---- Checkpoints and the end ------------------------------------------------------------------
 
 TEST_F(AgentMachineStreamTest, ACheckpointIsUploadedOnceItsStepsAreAcknowledged) {
   StartJob(Short(100, 4, 2));
@@ -164,6 +186,20 @@ TEST_F(AgentMachineStreamTest, ACheckpointIsUploadedOnceItsStepsAreAcknowledged)
   EXPECT_EQ(Uploaded(), "");
   EXPECT_EQ(Done(10, {4}), "step forget<2");
   EXPECT_EQ(Done(12, {5}), "serialise");
+}
+
+TEST_F(AgentMachineStreamTest, TrainingWaitsForACheckpointThatIsToBeKept) {
+  StartOptions options = Short(100, 100, 2);
+  options.keep_every = 4;
+  StartJob(options);
+  Done(2, {0});
+  EXPECT_EQ(Done(4, {1}), "serialise");
+  EXPECT_EQ(Done(4), "step forget<0");
+  EXPECT_EQ(Ack(1, 1), "results g1 [1]");
+  EXPECT_EQ(Ack(1, 2), "upload g1 step 2");
+  EXPECT_EQ(Done(6, {2}), "results g1 [2]; step forget<2");
+  EXPECT_EQ(Done(8, {3}), "");
+  EXPECT_EQ(Uploaded(), "serialise");
 }
 
 TEST_F(AgentMachineStreamTest, ACheckpointIsDueWhenTheStepsSinceTookSoLong) {

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/limits.h"
 #include "common/service_limits.h"
+#include "spec/checkpoint_steps.h"
 #include "worker/core/agent_machine.h"
 
 namespace evograd::agent {
@@ -74,7 +75,11 @@ void AgentMachine::Work() {
     if (donor && membership_->committed >= steps()) Finish();
     return;
   }
-  if (donor && CheckpointDue() && SlotFree()) return Run(EngineTask::kSerialise);
+  if (donor && CheckpointDue()) {
+    if (SlotFree()) return Run(EngineTask::kSerialise);
+    // What the user asked to keep is not left out.
+    if (IsKeptStep(start.spec(), completed())) return;
+  }
   const int64_t depth = start.spec().pipeline_depth();
   const bool room = static_cast<int64_t>(membership_->unsent.size()) < depth;
   if (completed() < membership_->committed + depth && room) Run(EngineTask::kStep);
@@ -84,8 +89,7 @@ bool AgentMachine::CheckpointDue() const {
   if (completed() == 0 || holding_->phases % 2 != 0) return false;
   if (membership_->serialised_step == completed()) return false;
   const v1::JobSpec& spec = membership_->start.spec();
-  const int64_t steps = spec.checkpoint_interval_steps();
-  if (steps > 0 && completed() % steps == 0) return true;
+  if (IsCheckpointStep(spec, completed())) return true;
   const double seconds =
       std::max<double>(spec.checkpoint_interval_seconds(),
                        limits::kCheckpointCostRatio * holding_->serialise_seconds);

@@ -40,9 +40,11 @@ struct EngineOutcome {
   std::vector<v1::StepResult> results;
   // How long it took.
   double seconds = 0;
-  // Of an error: whether the worker would meet it in any job; the ranks that it could not reach or
-  // waited for in vain.
+  // Of an error: whether the worker would meet it in any job; whether it is that ranks hold
+  // different parameters; the ranks that it could not reach, waited for in vain, or that differ
+  // from most.
   bool any_job = false;
+  bool ranks_disagree = false;
   std::vector<int> suspects;
   // Of kEvaluate.
   v1::Evaluation evaluation;

@@ -7,6 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/status_macros.h"
+#include "spec/checkpoint_steps.h"
+#include "worker/collective/suspects.h"
+#include "worker/engine/disagreement.h"
 
 namespace evograd {
 namespace {
@@ -17,9 +20,11 @@ constexpr uint64_t kFactor = 0x9E3779B97F4A7C15u;
 constexpr int64_t kStageBytes = int64_t{16} << 20;
 
 uint64_t Mix(uint64_t state, uint64_t word) {
-  // Each of the three keeps every difference.
-  const uint64_t mixed = (state ^ word) * kFactor;
-  return mixed ^ (mixed >> 32);
+  // Each of the four keeps every difference; the last carries it back into the high bits, whose
+  // difference the next word could else take away again.
+  uint64_t mixed = (state ^ word) * kFactor;
+  mixed ^= mixed >> 32;
+  return mixed * kFactor;
 }
 
 // The ranks that do not hold what most do; empty where no digest has a majority.
@@ -89,10 +94,15 @@ absl::Status CheckRanksAgree(Exchange* exchange, uint64_t digest, const std::str
           : absl::StrCat(differing.size() == 1 ? "rank " : "ranks ", absl::StrJoin(differing, ", "),
                          differing.size() == 1 ? " holds" : " hold",
                          " other parameters than the others");
-  return absl::DataLossError(
-      absl::StrCat(when, " ", who,
-                   ": their machines compute differently, or the memory of one is faulty; run the "
-                   "job on machines of one kind"));
+  return Suspecting(differing,
+                    RanksDisagreeError(absl::StrCat(
+                        when, " ", who,
+                        ": their machines compute differently, or the memory of one is faulty; run "
+                        "the job on machines of one kind")));
+}
+
+bool AgreementDue(const v1::JobSpec& spec, bool in_memory, int64_t done) {
+  return in_memory || done % kDeviceAgreementSteps == 0 || IsCheckpointStep(spec, done);
 }
 
 }  // namespace evograd

@@ -6,8 +6,9 @@
 //   digest.Update(theta);
 //   EVOGRAD_RETURN_IF_ERROR(CheckRanksAgree(&exchange, digest.value(), "after step 64"));
 //
-// Threads: one. Errors of CheckRanksAgree: those of the communicator; DATA_LOSS on every rank where
-// the digests are not all equal.
+// Threads: one. Errors of CheckRanksAgree: those of the communicator; RanksDisagreeError on every
+// rank where the digests are not all equal. Its suspects are the ranks that hold something else
+// than most, where most hold the same.
 #ifndef EVOGRAD_WORKER_ENGINE_AGREEMENT_H_
 #define EVOGRAD_WORKER_ENGINE_AGREEMENT_H_
 
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "proto/evograd/v1/job.pb.h"
 #include "worker/engine/exchange.h"
 
 namespace evograd {
@@ -45,6 +47,12 @@ class StateDigest {
 // Collective: one number of each rank to all. `when` stands in the error, which says which ranks
 // differ from most, where most agree.
 absl::Status CheckRanksAgree(Exchange* exchange, uint64_t digest, const std::string& when);
+
+// Whether the ranks compare after `done` steps of a resolved spec: in memory after each, so that
+// nothing of what they disagree about is ever told or stored. A device's is read too slowly for
+// that: there every kDeviceAgreementSteps, and at checkpoints that are due by steps.
+bool AgreementDue(const v1::JobSpec& spec, bool in_memory, int64_t done);
+inline constexpr int64_t kDeviceAgreementSteps = 64;
 
 }  // namespace evograd
 

@@ -11,10 +11,10 @@
 // MakeEngine, Evaluate and a step end with CANCELLED at their next look at the `CancelFlag`.
 //
 // Errors: INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, DATA_LOSS, OUT_OF_RANGE (NaN or
-// infinity, naming the tensor and the step) and RESOURCE_EXHAUSTED (memory) would meet any worker:
-// the job fails. A step's DATA_LOSS says that ranks hold different parameters: none of their states
-// is to be used. UNAVAILABLE, DEADLINE_EXCEEDED and ABORTED come from the communicator: the
-// generation ends. INTERNAL: a defect; the job fails.
+// infinity, naming the tensor and the step), RESOURCE_EXHAUSTED (memory) and INTERNAL (a defect)
+// are of this job here: another worker may do it, but for OUT_OF_RANGE. A step that ends with
+// RanksDisagreeError (disagreement.h) leaves a state that is not to be used. UNAVAILABLE,
+// DEADLINE_EXCEEDED and ABORTED come from the communicator: the generation ends.
 #ifndef EVOGRAD_WORKER_ENGINE_ENGINE_H_
 #define EVOGRAD_WORKER_ENGINE_ENGINE_H_
 

@@ -32,11 +32,6 @@ class StateReader;
 
 class TrainingEngine : public Engine {
  public:
-  // Ranks compare their parameters every so many steps, before a checkpoint that is due by steps
-  // and at the end. A comparison reads theta once and a step a dozen times at least, so it costs
-  // less than a thousandth; a rank that drifts away is noticed within a minute of most jobs.
-  static constexpr int64_t kAgreementSteps = 64;
-
   // `spec` is resolved. INVALID_ARGUMENT when it and the problem do not fit.
   static absl::StatusOr<std::unique_ptr<TrainingEngine>> Create(const v1::JobSpec& spec,
                                                                 const std::string& job_uid,

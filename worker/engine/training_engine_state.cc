@@ -340,10 +340,8 @@ absl::Status TrainingEngine::Synchronise(Communicator& communicator) {
 
 absl::Status TrainingEngine::CheckAgreement(Exchange* exchange) const {
   const int64_t done = completed_steps();
-  const int64_t checkpoint = parts_.spec.checkpoint_interval_steps();
-  const bool due = done % kAgreementSteps == 0 || done == parts_.spec.steps() ||
-                   (checkpoint > 0 && done % checkpoint == 0);
-  if (!due || exchange->size() == 1) return absl::OkStatus();
+  if (exchange->size() == 1) return absl::OkStatus();
+  if (!AgreementDue(parts_.spec, parts_.state->device().is_cpu(), done)) return absl::OkStatus();
   StateDigest digest;
   digest.Update(parts_.state->base);
   digest.Update(parts_.state->buffers);

@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/limits.h"
+#include "spec/checkpoint_steps.h"
 #include "spec/optimizer.h"
 
 namespace evograd::testing {
@@ -23,6 +24,11 @@ int64_t StepOfCheckpoint(const std::string& name) {
 
 }  // namespace
 
+// Goes up and down with the step.
+double Score(const v1::JobSpec& spec, int64_t step) {
+  return static_cast<double>((step * 37 + static_cast<int64_t>(spec.seed())) % 101) / 101;
+}
+
 v1::StepResult ComputeStep(const v1::JobSpec& spec, int64_t step, HyperState* state) {
   const OptimizerConfig config = ToOptimizerConfig(spec.meta_optimizer());
   v1::StepResult result;
@@ -33,7 +39,7 @@ v1::StepResult ComputeStep(const v1::JobSpec& spec, int64_t step, HyperState* st
     result.add_hyperparameter_names("a");
     result.add_hyperparameter_names("b");
   }
-  const double x = static_cast<double>((step * 37 + static_cast<int64_t>(spec.seed())) % 101) / 101;
+  const double x = Score(spec, step);
   result.add_hypergradient(x - 0.5);
   result.add_hypergradient(0.25 - x * x);
   const absl::Status status = Advance(config, result.hypergradient(), state);
@@ -42,6 +48,11 @@ v1::StepResult ComputeStep(const v1::JobSpec& spec, int64_t step, HyperState* st
   result.mutable_metrics()->set_step(step);
   result.mutable_metrics()->set_seconds(0.25);
   for (const double value : state->values) result.mutable_metrics()->add_hyperparameters(value);
+  const int64_t interval = spec.evaluation_interval_steps();
+  if (interval > 0 && step % interval == 0) {
+    result.mutable_evaluation()->set_step(step);
+    (*result.mutable_evaluation()->mutable_metrics())["score"] = x;
+  }
   return result;
 }
 
@@ -262,6 +273,7 @@ void ModelWorker::Finish() {
   finished->set_job(start_.job());
   finished->set_generation(start_.generation());
   finished->mutable_evaluation()->set_step(phases_ / 2);
+  (*finished->mutable_evaluation()->mutable_metrics())["score"] = Score(start_.spec(), phases_ / 2);
   finished->set_parameters_sha256(std::string(64, 'a'));
   finished->set_hyperparameters_sha256(std::string(64, 'b'));
   Say(std::move(message));
@@ -309,8 +321,7 @@ void ModelWorker::Work() {
     if (committed_ >= spec.steps()) Finish();
     return;
   }
-  const int64_t interval = spec.checkpoint_interval_steps();
-  const bool due = interval > 0 && step > stored_step_ && step % interval == 0 && phases_ % 2 == 0;
+  const bool due = IsCheckpointStep(spec, step) && step > stored_step_ && phases_ % 2 == 0;
   if (start_.rank() == 0 && due && committed_ >= step && attached_ && !uploading_) {
     stored_step_ = step;
     uploading_ = true;

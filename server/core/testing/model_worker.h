@@ -17,6 +17,9 @@
 
 namespace evograd::testing {
 
+// What an evaluation after `step` steps finds of its one metric, "score".
+double Score(const v1::JobSpec& spec, int64_t step);
+
 // The result of step `step` for a job whose steps before it gave `state`, which moves on.
 v1::StepResult ComputeStep(const v1::JobSpec& spec, int64_t step, HyperState* state);
 

@@ -25,6 +25,7 @@ struct StartOptions {
   int depth = 1;
   int64_t interval = 0;
   int interval_seconds = 0;
+  int keep_every = 0;
 };
 
 inline v1::CoordinatorMessage StartMessage(int64_t generation, const StartOptions& options) {
@@ -42,6 +43,7 @@ inline v1::CoordinatorMessage StartMessage(int64_t generation, const StartOption
   start->mutable_spec()->set_pipeline_depth(options.depth);
   start->mutable_spec()->set_checkpoint_interval_steps(options.interval);
   start->mutable_spec()->set_checkpoint_interval_seconds(options.interval_seconds);
+  start->mutable_spec()->mutable_keep_checkpoints()->set_every_steps(options.keep_every);
   start->mutable_spec()->set_collective_timeout_seconds(60);
   return message;
 }

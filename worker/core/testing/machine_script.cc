@@ -36,9 +36,10 @@ std::string Text(const Send& send) {
   }
   if (m.has_finished()) return absl::StrCat("finished g", m.finished().generation());
   if (m.has_failed()) {
-    const std::string scope = m.failed().scope() == v1::EVERYWHERE     ? ""
-                              : m.failed().scope() == v1::ANY_JOB_HERE ? "any job here: "
-                                                                       : "here: ";
+    const std::string scope = m.failed().scope() == v1::EVERYWHERE       ? ""
+                              : m.failed().scope() == v1::ANY_JOB_HERE   ? "any job here: "
+                              : m.failed().scope() == v1::STATE_IN_DOUBT ? "in doubt: "
+                                                                         : "here: ";
     return absl::StrCat("failed g", m.failed().generation(), " ", m.failed().error().code(), " ",
                         scope, m.failed().error().message(), " by ", m.failed().error().worker());
   }
