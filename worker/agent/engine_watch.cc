@@ -1,5 +1,6 @@
 #include "worker/agent/engine_watch.h"
 
+#include <algorithm>
 #include <ctime>
 #include <utility>
 
@@ -78,6 +79,9 @@ void EngineWatch::Fetches(bool fetching) {
 
 v1::Heartbeat EngineWatch::Look(Time now, double processor_seconds) {
   absl::MutexLock lock(&mutex_);
+  // Between the caller's look at the clock and the lock the engine may have gone on, and a time
+  // that is negative costs the worker its stream.
+  now = std::max({now, since_, moved_});
   v1::Heartbeat heartbeat;
   const bool paused = now - std::exchange(looked_, now) > kPaused;
   if (doing_.empty()) return heartbeat;

@@ -47,6 +47,23 @@ TEST(EngineWatchTest, WhoUsesNextToNothingStandsStillUntilItGoesOn) {
   EXPECT_EQ(watch.Look(begin + seconds(300), used + 5).ByteSizeLong(), 0);
 }
 
+TEST(EngineWatchTest, NoTimeIsNegative) {
+  EngineWatch watch;
+  const EngineWatch::Time looked{};
+  // The engine goes on between the heartbeat's look at the clock and its report.
+  watch.Does("step 3", looked + seconds(1));
+  v1::Heartbeat beat = watch.Look(looked, ProcessorSeconds());
+  EXPECT_EQ(beat.doing_seconds(), 0);
+  EXPECT_EQ(beat.still_seconds(), 0);
+  watch.Waits(looked + seconds(2));
+  beat = watch.Look(looked, ProcessorSeconds());
+  EXPECT_EQ(beat.doing_seconds(), 0);
+  watch.GoesOn(looked + seconds(3));
+  beat = watch.Look(looked, ProcessorSeconds());
+  EXPECT_EQ(beat.doing_seconds(), 0);
+  EXPECT_EQ(beat.still_seconds(), 0);
+}
+
 TEST(EngineWatchTest, AProcessThatWasPausedOrFetchesDidNotStandStill) {
   EngineWatch watch;
   const EngineWatch::Time begin{};
