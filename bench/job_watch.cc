@@ -36,7 +36,7 @@ void JobWatch::Run() {
 void JobWatch::Take(const v1::Event& event) {
   const absl::Time at =
       absl::FromUnixSeconds(event.time().seconds()) + absl::Nanoseconds(event.time().nanos());
-  if (event.has_generation_ended()) history_.ended_at = at;
+  if (event.has_generation_ended()) history_.ended_at[event.generation_ended().generation()] = at;
   if (event.has_generation_started()) {
     const v1::GenerationStarted& started = event.generation_started();
     history_.generation = started.generation();

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -32,11 +33,12 @@ struct JobHistory {
     int64_t committed = 0;
   };
 
-  // The present one, and when the one before was given up.
+  // The present one.
   int64_t generation = 0;
   std::vector<std::string> workers;
   absl::Time started_at;
-  absl::Time ended_at;
+  // When each was given up.
+  std::map<int64_t, absl::Time> ended_at;
   // By step.
   std::vector<Commit> commits;
   std::vector<Restart> restarts;
