@@ -17,6 +17,7 @@
 #include "common/errno_status.h"
 #include "common/folders.h"
 #include "common/status_macros.h"
+#include "common/unix_socket.h"
 
 namespace evograd {
 namespace {
@@ -59,11 +60,12 @@ bool IsOurLock(const std::string& path) {
   return !text.empty() && AllDigits(absl::StripAsciiWhitespace(text));
 }
 
-// host:port, or nothing yet.
+// host:port, a socket's path, or nothing yet.
 bool IsOurAddress(const std::string& path) {
   if (FileSize(path) == 0) return true;
   const std::string text = SmallFile(path, 300);
   const absl::string_view line = absl::StripAsciiWhitespace(text);
+  if (UnixSocketPath(line).ok()) return true;
   const size_t colon = line.rfind(':');
   return colon != absl::string_view::npos && colon + 1 < line.size() &&
          AllDigits(line.substr(colon + 1)) && line.find('\n') == absl::string_view::npos;
@@ -86,12 +88,18 @@ bool HoldsNothing(const std::string& folder) {
   return names.ok() && std::all_of(names->begin(), names->end(), IsLostAndFound);
 }
 
+bool IsSocket(const std::string& path) {
+  struct stat info;
+  return lstat(path.c_str(), &info) == 0 && S_ISSOCK(info.st_mode);
+}
+
 // Whether a coordinator that never had a store, or the program that started it, left this.
 bool IsLeftover(const std::string& folder, const std::string& name) {
   const std::string path = absl::StrCat(folder, "/", name);
   if (name == kLockName) return IsOurLock(path);
   if (name == kAddressName || absl::StartsWith(name, absl::StrCat(kAddressName, ".")))
     return IsOurAddress(path);
+  if (name == kSocketName) return IsSocket(path);
   if (name == kStoreName) return FileSize(path) == 0;
   if (name == kLogsName) return IsOurLogs(path);
   if (name == kCheckpointsName) return HoldsNothing(path);

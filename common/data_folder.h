@@ -22,6 +22,7 @@ inline constexpr char kReserveName[] = ".evograd-reserve";
 inline constexpr char kCheckpointsName[] = "checkpoints";
 inline constexpr char kLogsName[] = "logs";
 inline constexpr char kAddressName[] = "address";
+inline constexpr char kSocketName[] = "socket";
 
 // "EvoG", in the header of the store, tells it from other programs' SQLite databases.
 inline constexpr uint32_t kStoreApplicationId = 0x45766F47;

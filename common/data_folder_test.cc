@@ -75,6 +75,7 @@ TEST_F(DataFolderTest, EmptyMissingAndLeftOnesAreTaken) {
   Put("lock", "4711\n");
   Put("address", "127.0.0.1:7070\n");
   Put("address.4711");
+  Put("address.4712", "unix:/tmp/evograd-abcdef/socket\n");
   Put("logs/coordinator.log", "x");
   Put("logs/local-12.log");
   Put("store.sqlite");
@@ -89,7 +90,7 @@ TEST_F(DataFolderTest, WhatIsSomebodyElsesIsRefused) {
   for (const char* name :
        {"notes.txt", ".git/config", "checkpoints/run1/model.pt", "logs/training.log",
         "store.sqlite-wal", "checkpoints/11111111-0000-4000-8000-000000000000/5-0123456789abcdef",
-        "Lock", "data"}) {
+        "Lock", "data", "socket"}) {
     Empty();
     Put(name, "mine");
     EXPECT_EQ(Check().code(), absl::StatusCode::kFailedPrecondition) << name;

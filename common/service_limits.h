@@ -63,6 +63,10 @@ inline constexpr int kFruitlessBeforeBlame = 4;
 // first, short enough that what was mended is noticed.
 inline constexpr int kSetAsideMinMs = 10'000;
 inline constexpr int kSetAsideMaxMs = 600'000;
+// What it did is remembered for so long: what fails after an hour of reading fails again.
+inline constexpr int64_t kSetAsideMemoryMs = 86'400'000;
+// A member that is lost before its group has made a step: once may be an accident of any process.
+inline constexpr int kLossesBeforeBlame = 2;
 // So many workers that fail alike at a job without progress are several: it is the job's fault.
 inline constexpr int kSeveralWorkers = 3;
 // Failures of workers at a job, whoever they are, without a new step.
@@ -71,6 +75,10 @@ inline constexpr int kMaxFailuresWithoutProgress = 6;
 inline constexpr int kPreparedPatienceMs = 10'000;
 // No data is read so slowly that nothing moves for so long.
 inline constexpr int kPrepareStillMs = 300'000;
+// An engine that uses processor time but is at one step for so long, and so many times as long as
+// any of its job's recent steps, does not get on: no load makes a healthy one so slow.
+inline constexpr int kEndlessStepMs = 600'000;
+inline constexpr int kEndlessStepFactor = 100;
 // A job without a new step for so long says so.
 inline constexpr int kSilentStepMs = 10'000;
 // Deadlines are looked at this often.

@@ -2,9 +2,9 @@
 //
 //   coordinator --data_dir=/var/lib/evograd --listen=127.0.0.1:7070
 //
-// It prints one line when it serves. SIGTERM and SIGINT end it cleanly; kill -9 at any moment loses
-// nothing that was answered. Exit codes: 0 asked to stop; 1 it could not start, or could not go on;
-// 2 wrong flags.
+// It prints one line when it serves. SIGTERM, SIGINT and SIGHUP end it cleanly; kill -9 at any
+// moment loses nothing that was answered. Exit codes: 0 asked to stop; 1 it could not start, or
+// could not go on; 2 wrong flags.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -26,8 +26,9 @@
 #include "server/rpc/coordinator_server.h"
 
 ABSL_FLAG(std::string, data_dir, "", "where jobs, steps and checkpoints are kept; required");
-ABSL_FLAG(std::string, listen, "127.0.0.1:7070", "host:port to serve on; port 0 takes a free one");
-ABSL_FLAG(std::string, port_file, "", "a file to which host:port is written once it serves");
+ABSL_FLAG(std::string, listen, "127.0.0.1:7070",
+          "host:port to serve on; port 0 takes a free one; or unix:/PATH, for this user alone");
+ABSL_FLAG(std::string, port_file, "", "a file to which the address is written once it serves");
 ABSL_FLAG(bool, insecure, false, "serve other machines without encryption and authentication");
 ABSL_FLAG(bool, parent_death_signal, false, "end when the starting process ends");
 
@@ -64,7 +65,10 @@ absl::Status HandleSignals() {
     return absl::InternalError(std::strerror(errno));
   struct sigaction action = {};
   action.sa_handler = OnSignal;
-  for (const int signal : {SIGTERM, SIGINT}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+    struct sigaction before;
+    // Whoever ignores it (nohup; a shell, for what it starts with &) wants it to change nothing.
+    if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;
     if (sigaction(signal, &action, nullptr) != 0) return absl::InternalError(std::strerror(errno));
   }
   signal(SIGPIPE, SIG_IGN);
@@ -146,7 +150,7 @@ int Run() {
 int main(int argc, char** argv) {
   absl::SetProgramUsageMessage(
       "EvoGrad's coordinator: keeps jobs and gives them to workers.\n"
-      "  coordinator --data_dir=DIR [--listen=HOST:PORT]");
+      "  coordinator --data_dir=DIR [--listen=HOST:PORT|unix:/PATH]");
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   if (rest.size() > 1) {
     std::fprintf(stderr, "coordinator: unexpected argument `%s`; see --help\n", rest[1]);

@@ -13,6 +13,7 @@
 #include <set>
 #include <thread>
 
+#include "common/testing/connect_as.h"
 #include "server/store/testing/temp_dir.h"
 #include "server/testing/coordinator_process.h"
 
@@ -89,6 +90,10 @@ TEST_F(CoordinatorMainTest, WrongFlagsAreSaid) {
       {{"--listen=127.0.0.1:0"}, "--data_dir is missing", 2},
       {{"--data_dir=" + folder_, "--listen=0.0.0.0:0"}, "say --insecure", 2},
       {{"--data_dir=" + folder_, "--listen=nowhere"}, "no address to listen on", 2},
+      {{"--data_dir=" + folder_, "--listen=unix:socket"}, "the whole path", 2},
+      {{"--data_dir=" + folder_, "--listen=unix:/" + std::string(200, 'x')},
+       "at most 107 bytes",
+       2},
       {{"--data_dir=" + folder_, "extra"}, "unexpected argument `extra`", 2},
       {{"--data_dir=/proc/nowhere", "--listen=127.0.0.1:0"},
        "the data directory cannot be used",
@@ -131,6 +136,74 @@ TEST_F(CoordinatorMainTest, EndsWithTheProcessThatStartedIt) {
   EXPECT_EQ(waitpid(grandchild, &status, 0), grandchild);
   EXPECT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+TEST_F(CoordinatorMainTest, SignalsThatWereIgnoredStayIgnored) {
+  Surroundings around;
+  around.ignored_signals = {SIGINT};
+  const auto child = Serve(Flags(), around);
+  kill(child->pid(), SIGINT);
+  EXPECT_EQ(CountJobs(), 0);
+  const int status = child->End(SIGTERM);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+// ---- A socket for one user -------------------------------------------------------------------
+
+// In a folder whose name is short, wherever the test runs.
+class UnixSocketTest : public CoordinatorMainTest {
+ protected:
+  UnixSocketTest() { EXPECT_NE(mkdtemp(&place_[0]), nullptr); }
+  ~UnixSocketTest() override { std::filesystem::remove_all(place_); }
+
+  std::string path() const { return place_ + "/deep/socket"; }
+  std::vector<std::string> UnixFlags() const {
+    return {"--data_dir=" + data_dir(), "--listen=unix:" + path(), "--port_file=" + port_file()};
+  }
+  static mode_t ModeOf(const std::string& path) {
+    struct stat info;
+    return lstat(path.c_str(), &info) == 0 ? info.st_mode & 0777 : 0;
+  }
+
+  std::string place_ = "/tmp/evograd-test-XXXXXX";
+};
+
+TEST_F(UnixSocketTest, ServesItsUserAlone) {
+  Surroundings open;
+  open.mask = 0;
+  const auto child = Serve(UnixFlags(), open);
+  EXPECT_EQ(address_, "unix:" + path());
+  ASSERT_TRUE(Create("job1").ok());
+  EXPECT_EQ(CountJobs(), 1);
+  EXPECT_EQ(ModeOf(path()), 0600);
+  EXPECT_EQ(ModeOf(place_ + "/deep"), 0700);
+  // It goes with the coordinator.
+  EXPECT_TRUE(WIFEXITED(child->End(SIGTERM)));
+  EXPECT_FALSE(std::filesystem::exists(path()));
+}
+
+TEST_F(UnixSocketTest, OtherUsersAreKeptOut) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can be another user; the rights are tested above";
+  const auto child = Serve(UnixFlags());
+  // The socket's own rights, not only its folder's.
+  std::filesystem::permissions(place_, std::filesystem::perms(0711));
+  std::filesystem::permissions(place_ + "/deep", std::filesystem::perms(0711));
+  EXPECT_EQ(testing::ConnectAs(0, path()), 0);
+  EXPECT_EQ(testing::ConnectAs(65534, path()), EACCES);
+}
+
+TEST_F(UnixSocketTest, WhatACrashLeavesIsNoHindranceAndWhatIsOthersIs) {
+  Serve(UnixFlags())->End(SIGKILL);
+  EXPECT_TRUE(std::filesystem::exists(path()));
+  const auto child = Serve(UnixFlags());
+  EXPECT_EQ(CountJobs(), 0);
+  // Of another coordinator, in another data folder.
+  const std::string other = folder_ + "/other";
+  CoordinatorProcess second({"--data_dir=" + other, "--listen=unix:" + path()});
+  EXPECT_THAT(second.ReadLine(), HasSubstr("another program listens at " + path()));
+  EXPECT_EQ(WEXITSTATUS(second.End(0)), 1);
+  EXPECT_EQ(CountJobs(), 0);
 }
 
 // ---- The data folder -------------------------------------------------------------------------
@@ -269,6 +342,31 @@ TEST_F(CoordinatorMainTest, FileSystemsThatCannotSyncFoldersArePassedOver) {
   std::filesystem::remove_all(data_dir());
   around.environment[1].second = std::to_string(EIO);
   EXPECT_THAT(Refusal(around), HasSubstr("Input/output error"));
+}
+
+TEST_F(CoordinatorMainTest, ASyncThatFailedEndsItAndIsMadeUpForAtTheNextStart) {
+  const std::string trigger = folder_ + "/disk-fails";
+  Surroundings around;
+  around.environment = {{"LD_PRELOAD", std::filesystem::absolute("server/libfaulty_calls.so")},
+                        {"SYNC_FAILS_IF", trigger}};
+  auto child = Serve(Flags(), around);
+  ASSERT_TRUE(Create("before").ok());
+  std::ofstream(trigger).flush();
+  EXPECT_FALSE(Create("meanwhile").ok());
+  const int status = child->End(0);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  EXPECT_THAT(Refusal(around), HasSubstr("I/O error"));
+
+  std::filesystem::remove(trigger);
+  child = Serve(Flags(), around);
+  // What the failed sync was to write may be in memory alone; the store has no need of it.
+  const std::string copy = folder_ + "/copy";
+  std::filesystem::create_directories(copy);
+  std::filesystem::copy(data_dir() + "/store.sqlite", copy + "/store.sqlite");
+  child = nullptr;
+  child = Serve({"--data_dir=" + copy, "--listen=127.0.0.1:0", "--port_file=" + port_file()});
+  EXPECT_GE(CountJobs(), 1);
 }
 
 TEST_F(CoordinatorMainTest, ItTakesAllTheFilesItMayOpen) {

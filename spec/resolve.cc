@@ -9,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/limits.h"
+#include "common/printable.h"
 #include "spec/checker.h"
 #include "spec/estimator.h"
 #include "spec/problem.h"
@@ -207,8 +208,7 @@ void CheckDisplayName(const std::string& name, Checker* check) {
     check->Fail("display_name", absl::StrCat("is ", name.size(), " bytes long; at most ",
                                              limits::kMaxDisplayNameBytes, " are allowed"));
   }
-  if (std::any_of(name.begin(), name.end(),
-                  [](unsigned char c) { return absl::ascii_iscntrl(c); })) {
+  if (HasUnprintable(name)) {
     check->Fail("display_name", "has a control character in it; give one line of text");
   }
 }

@@ -139,6 +139,10 @@ INSTANTIATE_TEST_SUITE_P(
             "keep_checkpoints.best_metric", "is missing"),
         Toy("max_restarts: 1", "max_restarts: -1", "max_restarts", "negative"),
         Toy("display_name: 'two words'", "display_name: 'two\\nlines'", "display_name", "control"),
+        // C1's CSI, and what turns the direction of the text after it.
+        Toy("display_name: 'Gr\\303\\266\\303\\237e'", "display_name: 'a\\302\\2332J'",
+            "display_name", "control"),
+        Toy("display_name: 'a b'", "display_name: 'a\\342\\200\\256b'", "display_name", "control"),
         Toy("collective_timeout_seconds: 3600", "collective_timeout_seconds: 3601",
             "collective_timeout_seconds", "3600"),
         Toy("data_type: FLOAT64", "data_type: 17", "data_type", "17 is no value of DataType")));

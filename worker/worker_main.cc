@@ -40,7 +40,7 @@
 #include "worker/engine/engine.h"
 #include "worker/engine/numerics.h"
 
-ABSL_FLAG(std::string, coordinator, "", "Where the coordinator listens: host:port.");
+ABSL_FLAG(std::string, coordinator, "", "Where the coordinator listens: host:port or unix:/PATH.");
 ABSL_FLAG(std::string, device, "auto",
           "auto (the first CUDA device, else the CPU), cpu or cuda:N.");
 ABSL_FLAG(std::string, worker_id, "",
@@ -173,7 +173,8 @@ absl::StatusOr<agent::AgentOptions> MakeOptions() {
   hello.set_process_id(getpid());
   hello.set_process_nonce(ProcessNonce());
   hello.set_network(LoopbackNetwork());
-  hello.set_numerics(Numerics(device.name));
+  // A device that fails may do so for a while only: whoever started this process tries again.
+  EVOGRAD_ASSIGN_OR_RETURN(*hello.mutable_numerics(), Numerics(device.name));
   return options;
 }
 
@@ -184,7 +185,11 @@ class SignalThread {
   SignalThread() {
     sigemptyset(&signals_);
     sigaddset(&signals_, SIGTERM);
-    sigaddset(&signals_, SIGINT);
+    // A blocked signal comes to sigwait even where it is ignored, and a shell that ignores it for
+    // what it starts with & wants it to change nothing.
+    struct sigaction action;
+    const bool ignored = sigaction(SIGINT, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+    if (!ignored) sigaddset(&signals_, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
   }
   ~SignalThread() { Finish(); }

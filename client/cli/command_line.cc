@@ -19,7 +19,8 @@ constexpr char kDefaultCoordinator[] = "127.0.0.1:7070";
 
 const std::vector<Flag>& GlobalFlags() {
   static const auto& flags = *new std::vector<Flag>{
-      {"coordinator", "HOST:PORT", "The coordinator [$EVOGRAD_COORDINATOR, else 127.0.0.1:7070]"},
+      {"coordinator", "ADDRESS",
+       "HOST:PORT of the coordinator, or unix:PATH [$EVOGRAD_COORDINATOR, else 127.0.0.1:7070]"},
       {"o", "FORMAT", "Results as table or json (the API's own JSON form) [table]"},
       {"timeout", "TIME",
        "Give up after 90s, 5m, …: of verbs that wait the whole, of others each call [10s]"},
@@ -136,7 +137,7 @@ class CommandLine {
     return kExitOk;
   }
   int Refuse(const std::string& text) {
-    session_.terminal->Say(text);
+    session_.terminal->SayText(text);
     return kExitUsage;
   }
   int Usage(const absl::Status& status, const std::string& verb) {

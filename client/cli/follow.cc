@@ -8,9 +8,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cli/format.h"
+#include "client/cli/patience.h"
 #include "client/cli/progress.h"
 #include "client/cli/report.h"
-#include "client/lib/backoff.h"
 #include "common/status_macros.h"
 
 namespace evograd {
@@ -101,21 +101,6 @@ class Display {
   std::thread thread_;
 };
 
-// The job after its last event: a coordinator that is away may come back, as in the watch itself.
-absl::StatusOr<v1::Job> GetPatiently(Client* client, const std::string& name, absl::Time deadline,
-                                     Stopper* stopper) {
-  deadline = std::min(deadline, absl::Now() + WatchOptions().patience);
-  for (int failures = 0;; ++failures) {
-    absl::StatusOr<v1::Job> job = client->GetJob(name);
-    const bool passing = MayPass(job.status()) || absl::IsResourceExhausted(job.status()) ||
-                         absl::IsDeadlineExceeded(job.status());
-    if (!passing || absl::Now() >= deadline ||
-        stopper->WaitForStop(Backoff(failures, job.status()))) {
-      return job;
-    }
-  }
-}
-
 // What there is to say, or to answer, when the time is over.
 absl::StatusOr<v1::Job> AfterDeadline(Client* client, const std::string& name, bool all_events) {
   const std::string over = absl::StrCat("the time given with --timeout is over; ", name);
@@ -146,6 +131,7 @@ absl::StatusOr<v1::Job> Follow(Client* client, const v1::Job& job, const FollowO
   using Show = FollowOptions::Show;
   if (options.show == Show::kNothing && IsEnded(job.state())) return job;
   WatchOptions watch_options;
+  watch_options.patience = options.patience;
   watch_options.deadline = options.deadline;
   const std::unique_ptr<JobWatcher> watcher =
       client->Watch(job.name(), options.after_sequence, watch_options);
@@ -171,7 +157,9 @@ absl::StatusOr<v1::Job> Follow(Client* client, const v1::Job& job, const FollowO
     if (display != nullptr) display->OnEvent(event);
   }
   display.reset();
-  return GetPatiently(client, job.name(), options.deadline, stopper);
+  // The coordinator may be away now as in the watch.
+  const absl::Time deadline = std::min(options.deadline, absl::Now() + options.patience);
+  return Patiently(*stopper, deadline, [&] { return client->GetJob(job.name()); });
 }
 
 }  // namespace evograd

@@ -49,6 +49,8 @@ struct FollowOptions {
   enum class Show { kNothing, kProgress, kJsonLines };
   Show show = Show::kProgress;
   absl::Time deadline = absl::InfiniteFuture();
+  // How long the coordinator may be away.
+  absl::Duration patience = WatchOptions().patience;
   // Events before are passed over: v1::Job::last_sequence for what is new alone.
   int64_t after_sequence = 0;
   // Of each event, shown or not.

@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "common/status_macros.h"
 
@@ -22,8 +23,19 @@ namespace {
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
-size_t Width(absl::string_view text) {
-  return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; });
+size_t Width(absl::string_view line) {
+  return std::count_if(line.begin(), line.end(), [](char c) { return (c & 0xc0) != 0x80; });
+}
+
+// Of the widest line, and of the last one.
+size_t MaxWidth(absl::string_view cell) {
+  size_t width = 0;
+  for (absl::string_view line : absl::StrSplit(cell, '\n')) width = std::max(width, Width(line));
+  return width;
+}
+size_t LastWidth(absl::string_view cell) {
+  const size_t end = cell.rfind('\n');
+  return Width(end == absl::string_view::npos ? cell : cell.substr(end + 1));
 }
 
 // Enough digits to be read back as the same number, no more than needed.
@@ -65,8 +77,9 @@ std::string ScalarToYaml(const Message& message, const FieldDescriptor& field, i
     default: {
       const std::string value = list ? reflection->GetRepeatedString(message, &field, i)
                                      : reflection->GetString(message, &field);
-      // Quoted, so that nothing in it is taken for anything else.
-      return absl::StrCat("\"", absl::Utf8SafeCEscape(value), "\"");
+      // Quoted, so that nothing in it is taken for anything else. YAML has no \'.
+      return absl::StrCat("\"", absl::StrReplaceAll(absl::Utf8SafeCEscape(value), {{"\\'", "'"}}),
+                          "\"");
     }
   }
 }
@@ -127,13 +140,18 @@ std::string FormatTable(const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;
   for (const auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], Width(row[i]));
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], MaxWidth(row[i]));
   }
   std::string text;
   for (const auto& row : rows) {
     std::string line;
+    // Further lines of a cell stay in its column; those of the first would pass for rows.
+    size_t column = 0;
     for (size_t i = 0; i < row.size(); ++i) {
-      absl::StrAppend(&line, row[i], std::string(widths[i] - Width(row[i]) + 2, ' '));
+      const std::string margin = absl::StrCat("\n", std::string(std::max<size_t>(2, column), ' '));
+      absl::StrAppend(&line, absl::StrReplaceAll(row[i], {{"\n", margin}}),
+                      std::string(widths[i] - LastWidth(row[i]) + 2, ' '));
+      column += widths[i] + 2;
     }
     absl::StripTrailingAsciiWhitespace(&line);
     absl::StrAppend(&text, line, "\n");
@@ -154,8 +172,13 @@ std::string ToJson(const Message& message, bool on_one_line) {
   options.add_whitespace = !on_one_line;
   options.always_print_primitive_fields = true;
   std::string json;
-  EVOGRAD_CHECK(google::protobuf::util::MessageToJsonString(message, &json, options).ok(),
-                "every message of the API has a JSON form");
+  const auto status = google::protobuf::util::MessageToJsonString(message, &json, options);
+  // A time before the year 1, say, which only a coordinator with a defect sends.
+  if (!status.ok()) {
+    json = absl::StrCat("{\"error\": \"the answer has no JSON form: ",
+                        absl::Utf8SafeCEscape(status.ToString()), "\"}\n");
+    return json;
+  }
   if (on_one_line) json += "\n";
   return json;
 }

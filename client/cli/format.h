@@ -28,12 +28,13 @@ std::string FormatAge(absl::Duration age);
 absl::Time ToTime(const google::protobuf::Timestamp& timestamp);
 
 // Rows of cells, columns aligned, two spaces between them; the first row is the head. Widths count
-// code points.
+// code points; further lines of a cell stay in its column.
 std::string FormatTable(const std::vector<std::vector<std::string>>& rows);
 // "name   value" lines, values aligned; pairs with an empty value are left out.
 std::string FormatPairs(const std::vector<std::pair<std::string, std::string>>& pairs);
 
-// The proto JSON form, lowerCamelCase, with defaults printed; ends with a newline.
+// The proto JSON form, lowerCamelCase, with defaults printed; ends with a newline. An object with
+// one field, `error`, where there is no such form.
 std::string ToJson(const google::protobuf::Message& message, bool on_one_line = false);
 // As a job file writes it (spec/job_file.h reads it back), each line indented; unset fields are
 // left out.

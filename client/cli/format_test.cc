@@ -41,6 +41,12 @@ TEST(FormatTest, Tables) {
             "name        x\na long one  y\n");
 }
 
+TEST(FormatTest, FurtherLinesOfACellPassForNoRow) {
+  EXPECT_EQ(FormatTable({{"A", "B"}, {"x\ny", "one\ntwo"}}), "A  B\nx\n  y  one\n   two\n");
+  EXPECT_EQ(FormatPairs({{"error", "it failed\nstate  SUCCEEDED"}, {"time", "1 s"}}),
+            "error  it failed\n       state  SUCCEEDED\ntime   1 s\n");
+}
+
 TEST(FormatTest, JsonHasDefaultsAndCamelCase) {
   v1::ListJobsResponse response;
   EXPECT_NE(ToJson(response).find("\"jobs\": []"), std::string::npos);
@@ -50,9 +56,17 @@ TEST(FormatTest, JsonHasDefaultsAndCamelCase) {
   EXPECT_EQ(line.find('\n'), line.size() - 1);
 }
 
+TEST(FormatTest, WhatHasNoJsonFormSaysSo) {
+  v1::Job job;
+  job.mutable_create_time()->set_seconds(-100'000'000'000);
+  EXPECT_EQ(ToJson(job).find("{\"error\": \"the answer has no JSON form: "), 0) << ToJson(job);
+  job.mutable_create_time()->set_seconds(0);
+  EXPECT_EQ(ToJson(job).find("error\": \"the answer"), std::string::npos);
+}
+
 TEST(FormatTest, YamlIsAJobFile) {
   for (const char* problem :
-       {R"(rotation { data_dir: "/a \"b\" \303\244" angle_degrees: 0.1 })",
+       {R"(rotation { data_dir: "/Anna's \\'a\" \303\244" angle_degrees: 0.1 })",
         R"(metaxl { data_dir: "/a" labels: "O" labels: "B-\303\244" task: CLASSIFICATION })"}) {
     v1::JobSpec spec;
     ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(

@@ -7,7 +7,10 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
+#include <cstdio>
+#include <cstring>
 #include <utility>
 
 #include "common/status_macros.h"
@@ -27,7 +30,11 @@ Interrupts::Interrupts() {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC);
   stop_fd_ = eventfd(0, EFD_CLOEXEC);
-  EVOGRAD_CHECK(signal_fd_ >= 0 && stop_fd_ >= 0, "a process may open two files more");
+  if (signal_fd_ < 0 || stop_fd_ < 0) {
+    // The first thing that the program does, so nothing is left behind.
+    std::fprintf(stderr, "evograd: no more files can be opened: %s\n", std::strerror(errno));
+    _exit(1);
+  }
   thread_ = std::thread([this] { Serve(); });
 }
 

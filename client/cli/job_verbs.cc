@@ -1,4 +1,6 @@
 // The verbs that talk to a coordinator.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <limits>
@@ -12,11 +14,14 @@
 #include "client/cli/follow.h"
 #include "client/cli/format.h"
 #include "client/cli/job_files.h"
+#include "client/cli/patience.h"
 #include "client/cli/report.h"
 #include "client/cli/session.h"
 #include "client/cli/verbs.h"
+#include "client/lib/output_file.h"
 #include "common/limits.h"
 #include "common/service_limits.h"
+#include "common/status_macros.h"
 #include "proto/evograd/v1/job_service.pb.h"
 
 namespace evograd {
@@ -86,6 +91,38 @@ void SayNextSteps(const Session& session, const v1::Job& job) {
   const std::string id = ShortName(job.name());
   session.terminal->Say(absl::StrCat("watch: evograd watch ", id, "   cancel: evograd cancel ", id,
                                      "   all of it: evograd describe ", id));
+}
+
+// The checkpoint that is asked for: its step.
+absl::StatusOr<int64_t> WantedStep(const Session& session, const std::string& job, Client* client) {
+  EVOGRAD_ASSIGN_OR_RETURN(const int64_t step,
+                           session.arguments.GetInt("step", -1, 0, limits::kMaxSteps));
+  const bool best = session.arguments.Has("best");
+  if (best && step >= 0) return absl::InvalidArgumentError("--best and --step are two wishes");
+  if (step >= 0) return step;
+  EVOGRAD_ASSIGN_OR_RETURN(const v1::Checkpoint checkpoint,
+                           best ? client->BestCheckpoint(job) : client->LastCheckpoint(job));
+  return checkpoint.step();
+}
+
+absl::Status DownloadStep(Session* session, const std::string& job, int64_t step, Client* client) {
+  const std::string name = CheckpointFileName(job, step);
+  // Where it cannot go is told before it comes.
+  EVOGRAD_ASSIGN_OR_RETURN(const auto file,
+                           OutputFile::Open(PathIn(session->arguments.Get("out", name), name)));
+  const InterruptHandler handler(session->interrupts, [&] {
+    file->Remove();
+    _exit(kExitInterrupted);
+  });
+  EVOGRAD_ASSIGN_OR_RETURN(
+      const v1::Checkpoint checkpoint,
+      client->DownloadCheckpoint(absl::StrCat(job, "/checkpoints/", step), file.get()));
+  if (!file->is_standard_output()) {
+    session->terminal->Print(session->json ? ToJson(checkpoint) : absl::StrCat(file->path(), "\n"));
+  }
+  session->terminal->Say(
+      absl::StrCat(FormatBytes(checkpoint.size_bytes()), ", sha256 ", checkpoint.sha256()));
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -183,10 +220,9 @@ int WaitVerb(Session* session) {
 int CancelVerb(Session* session) {
   const auto job = session->MakeClient().CancelJob(NamedJob(*session));
   if (!job.ok()) return session->Fail(job.status());
-  session->terminal->Print(session->json ? ToJson(*job)
-                                         : absl::StrCat(job->name(), " ",
-                                                        session->terminal->State(job->state()),
-                                                        ": ", job->reason(), "\n"));
+  const std::string line =
+      absl::StrCat(job->name(), " ", session->terminal->State(job->state()), ": ", job->reason());
+  session->terminal->Print(session->json ? ToJson(*job) : FormatTable({{line}}));
   return kExitOk;
 }
 
@@ -231,23 +267,14 @@ int CheckpointsVerb(Session* session) {
 
 int DownloadVerb(Session* session) {
   const std::string job = NamedJob(*session);
-  const auto step = session->arguments.GetInt("step", -1, 0, limits::kMaxSteps);
-  if (!step.ok()) return session->Fail(step.status());
-  Client client = session->MakeClient();
-  int64_t wanted = *step;
-  if (wanted < 0) {
-    const auto last = client.LastCheckpoint(job);
-    if (!last.ok()) return session->Fail(last.status());
-    wanted = last->step();
+  if (session->arguments.Has("out") && session->arguments.Get("out", "").empty()) {
+    return session->Fail(absl::InvalidArgumentError("--out is empty; name a file or a folder"));
   }
-  const std::string path = session->arguments.Get("out", CheckpointFileName(job, wanted));
-  const auto checkpoint =
-      client.DownloadCheckpoint(absl::StrCat(job, "/checkpoints/", wanted), path);
-  if (!checkpoint.ok()) return session->Fail(checkpoint.status());
-  session->terminal->Print(session->json ? ToJson(*checkpoint) : absl::StrCat(path, "\n"));
-  session->terminal->Say(
-      absl::StrCat(FormatBytes(checkpoint->size_bytes()), ", sha256 ", checkpoint->sha256()));
-  return kExitOk;
+  Client client = session->MakeClient();
+  const absl::Status status =
+      FetchChosen([&] { return WantedStep(*session, job, &client); },
+                  [&](int64_t step) { return DownloadStep(session, job, step, &client); });
+  return status.ok() ? kExitOk : session->Fail(status);
 }
 
 }  // namespace evograd

@@ -18,6 +18,8 @@ int main(int argc, char** argv) {
   struct sigaction ignore = {}, before = {};
   ignore.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &ignore, &before);
+  // Where it is ignored the ends of children are lost.
+  signal(SIGCHLD, SIG_DFL);
   // Before all else: threads started later inherit the blocked signals.
   evograd::Interrupts interrupts;
   evograd::Terminal terminal(&std::cout, &std::cerr, evograd::Terminal::Detect());

@@ -107,8 +107,7 @@ std::string Recoveries(const v1::Job& job) {
     parts.push_back(absl::StrCat("went on after losing a worker ", times(job.recoveries())));
   }
   if (job.restarts() > 0) {
-    parts.push_back(absl::StrCat("started again from a checkpoint ", times(job.restarts()),
-                                 " (at most ", job.spec().max_restarts(), ")"));
+    parts.push_back(absl::StrCat("started again from a checkpoint ", times(job.restarts())));
   }
   return absl::StrJoin(parts, ", ");
 }
@@ -296,9 +295,13 @@ std::string JobDescription(const v1::Job& job, const std::vector<v1::Checkpoint>
   AppendFigures(job, &pairs);
   if (!checkpoints.empty()) {
     int64_t last = 0;
-    for (const v1::Checkpoint& checkpoint : checkpoints) last = std::max(last, checkpoint.step());
+    std::string best;
+    for (const v1::Checkpoint& checkpoint : checkpoints) {
+      last = std::max(last, checkpoint.step());
+      if (checkpoint.best()) best = absl::StrCat(", the best at step ", checkpoint.step());
+    }
     pairs.emplace_back("checkpoints",
-                       absl::StrCat(checkpoints.size(), ", the last at step ", last));
+                       absl::StrCat(checkpoints.size(), ", the last at step ", last, best));
   }
   pairs.emplace_back("parameters sha256", job.parameters_sha256());
   pairs.emplace_back("hyperparameters sha256", job.hyperparameters_sha256());
@@ -335,11 +338,23 @@ std::string WorkersTable(const std::vector<v1::Worker>& workers, absl::Time now)
 }
 
 std::string CheckpointsTable(const std::vector<v1::Checkpoint>& checkpoints, absl::Time now) {
-  std::vector<std::vector<std::string>> rows = {{"NAME", "STEP", "SIZE", "AGE", "SHA256"}};
+  bool evaluated = false;
+  for (const v1::Checkpoint& checkpoint : checkpoints) {
+    evaluated = evaluated || checkpoint.has_evaluation() || checkpoint.best();
+  }
+  std::vector<std::vector<std::string>> rows = {{"NAME", "STEP", "SIZE", "AGE"}};
+  if (evaluated) rows[0].insert(rows[0].end(), {"BEST", "EVALUATION"});
+  rows[0].push_back("SHA256");
   for (const v1::Checkpoint& checkpoint : checkpoints) {
     rows.push_back({checkpoint.name(), absl::StrCat(checkpoint.step()),
                     FormatBytes(checkpoint.size_bytes()),
-                    FormatAge(now - ToTime(checkpoint.create_time())), checkpoint.sha256()});
+                    FormatAge(now - ToTime(checkpoint.create_time()))});
+    if (evaluated) {
+      rows.back().push_back(checkpoint.best() ? "best" : "");
+      rows.back().push_back(checkpoint.has_evaluation() ? FormatEvaluation(checkpoint.evaluation())
+                                                        : "-");
+    }
+    rows.back().push_back(checkpoint.sha256());
   }
   return FormatTable(rows);
 }

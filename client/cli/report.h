@@ -31,8 +31,8 @@ std::string FormatLosses(const v1::Job& job, const v1::StepMetrics& step);
 std::string FormatEntropy(const v1::Job& job, const v1::StepMetrics& step);
 
 // What a job is about at present: its reason, and where a running one has not moved for a while,
-// for how long: "no step for 95s: waiting for rank 1". `last_step`: when the last step was seen,
-// where the job does not say it.
+// for how long: "no step for 95s: computing on 2 workers; w1 is at `step 12`". `last_step`: when
+// the last step was seen, where the job does not say it.
 std::string PresentReason(const v1::Job& job, absl::Time now,
                           absl::Time last_step = absl::InfiniteFuture());
 // Whether that names a time.

@@ -60,7 +60,7 @@ TEST(JobReportTest, FailuresNameTheWorker) {
   const std::string report = JobReport(job, "FAILED");
   EXPECT_THAT(report, HasSubstr("loss is NaN at step 3 (on w1)"));
   EXPECT_THAT(report, HasSubstr("went on after losing a worker 2 times, started again from a "
-                                "checkpoint once (at most 10)"));
+                                "checkpoint once\n"));
   EXPECT_THAT(report, Not(HasSubstr("train loss")));
 }
 
@@ -202,6 +202,16 @@ TEST(TablesTest, ListsAreReadable) {
   EXPECT_EQ(CheckpointsTable({checkpoint}, now),
             "NAME                     STEP  SIZE    AGE  SHA256\njobs/turn/checkpoints/5  5     "
             "1.5 kB  60s  ab\n");
+  v1::Checkpoint best = checkpoint;
+  best.set_best(true);
+  best.mutable_evaluation()->set_step(5);
+  (*best.mutable_evaluation()->mutable_metrics())["accuracy"] = 0.875;
+  EXPECT_EQ(CheckpointsTable({best, checkpoint}, now),
+            "NAME                     STEP  SIZE    AGE  BEST  EVALUATION        SHA256\n"
+            "jobs/turn/checkpoints/5  5     1.5 kB  60s  best  accuracy 87.50 %  ab\n"
+            "jobs/turn/checkpoints/5  5     1.5 kB  60s        -                 ab\n");
+  EXPECT_THAT(JobDescription(Rotation(), {best, checkpoint}, {}, "SUCCEEDED", now),
+              HasSubstr("2, the last at step 5, the best at step 5\n"));
 }
 
 }  // namespace

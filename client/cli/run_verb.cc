@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/job_files.h"
+#include "client/cli/private_socket.h"
 #include "client/cli/report.h"
 #include "client/cli/runner.h"
 #include "client/cli/session.h"
@@ -84,7 +85,9 @@ absl::StatusOr<std::vector<v1::Job>> JobsOfFolder(Session* session, const std::s
         " has no jobs (there is no file store.sqlite in it); give --data-dir the folder that "
         "`evograd run` or `up` had"));
   }
+  EVOGRAD_ASSIGN_OR_RETURN(const auto socket, PrivateSocket::Make(nullptr));
   ClusterOptions options;
+  options.listen = socket->address();
   options.workers = 0;
   options.data_dir = folder;
   EVOGRAD_ASSIGN_OR_RETURN(const std::unique_ptr<Cluster> cluster, Cluster::Start(options));

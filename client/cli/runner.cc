@@ -10,8 +10,10 @@
 #include "absl/time/clock.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/format.h"
+#include "client/cli/patience.h"
 #include "client/cli/report.h"
 #include "client/cli/spec_difference.h"
+#include "client/lib/uuid.h"
 #include "common/status_macros.h"
 #include "proto/evograd/v1/job_service.pb.h"
 #include "spec/resolve.h"
@@ -36,7 +38,14 @@ int Runner::Run(std::vector<Work> work) {
   work_ = std::move(work);
   const InterruptHandler handler(session_->interrupts, [this] { stopper_.Stop(); });
   deadline_ = session_->Deadline();
-  const absl::Status status = RunAll();
+  absl::Status status = RunAll();
+  if (!ClusterFailure().ok()) {
+    // Why nobody answers.
+    status = ClusterFailure();
+  } else if (stopper_.stopped() && absl::IsUnavailable(status) && results_.size() < work_.size()) {
+    // Nobody answered yet when Ctrl-C came.
+    status = absl::OkStatus();
+  }
   if (!status.ok()) code_ = session_->Fail(status);
   const bool left = unfinished_ || results_.size() < work_.size();
   if (left && stopper_.stopped() && code_ == kExitOk) code_ = kExitInterrupted;
@@ -70,6 +79,8 @@ absl::Status Runner::StartCluster() {
     EVOGRAD_ASSIGN_OR_RETURN(temporary_, TemporaryFolder::Make());
     options.data_dir = temporary_->path();
   }
+  EVOGRAD_ASSIGN_OR_RETURN(socket_, PrivateSocket::Make(temporary_.get()));
+  options.listen = socket_->address();
   options.on_notice = [this](const std::string& notice) { session_->terminal->Say(notice); };
   options.on_failure = [this](const absl::Status& failure) {
     {
@@ -91,7 +102,7 @@ absl::Status Runner::LookAtFolder(Client* client) {
   for (const Work& work : work_) {
     names.insert(work.name);
     if (!work.file.has_value()) continue;
-    auto job = client->GetJob(work.name);
+    auto job = Patiently(stopper_, deadline_, [&] { return client->GetJob(work.name); });
     if (absl::IsNotFound(job.status())) continue;
     EVOGRAD_RETURN_IF_ERROR(job.status());
     // Defaults that are newer than the job.
@@ -104,11 +115,14 @@ absl::Status Runner::LookAtFolder(Client* client) {
                      "; give this one another `name`, or run it in another ", "--data-dir"));
   }
   std::vector<std::string> others;
-  EVOGRAD_RETURN_IF_ERROR(client->ForEachJob([&](const v1::Job& job) {
-    if (!IsEnded(job.state()) && names.count(job.name()) == 0) {
-      others.push_back(absl::StrCat(job.name(), " (", job.committed_steps(), " steps)"));
-    }
-    return true;
+  EVOGRAD_RETURN_IF_ERROR(Patiently(stopper_, deadline_, [&] {
+    others.clear();
+    return client->ForEachJob([&](const v1::Job& job) {
+      if (!IsEnded(job.state()) && names.count(job.name()) == 0) {
+        others.push_back(absl::StrCat(job.name(), " (", job.committed_steps(), " steps)"));
+      }
+      return true;
+    });
   }));
   if (others.empty()) return absl::OkStatus();
   session_->terminal->Say(absl::StrCat(
@@ -126,7 +140,7 @@ absl::Status Runner::WaitForWorkers(Client* client) {
   for (int ready = 0; ready < options_.workers && absl::Now() < deadline;) {
     if (stopper_.WaitForStop(kWorkersPoll)) return ClusterFailure();
     ready = 0;
-    EVOGRAD_RETURN_IF_ERROR(client->ForEachWorker([&](const v1::Worker& worker) {
+    const absl::Status listed = client->ForEachWorker([&](const v1::Worker& worker) {
       // What still holds a job that has ended is soon free; another job of the folder keeps its
       // own.
       const bool leaving = std::any_of(results_.begin(), results_.end(), [&](const v1::Job& job) {
@@ -134,7 +148,13 @@ absl::Status Runner::WaitForWorkers(Client* client) {
       });
       ready += leaving ? 0 : 1;
       return true;
-    }));
+    });
+    // A coordinator that is away has none.
+    if (MayPass(listed)) {
+      ready = 0;
+    } else {
+      EVOGRAD_RETURN_IF_ERROR(listed);
+    }
     if (said || ready >= options_.workers || absl::Now() - begin < kWorkersSilence) continue;
     said = true;
     session_->terminal->Say(
@@ -145,7 +165,7 @@ absl::Status Runner::WaitForWorkers(Client* client) {
 
 absl::StatusOr<v1::Job> Runner::FindOrCreate(Client* client, const Work& work) {
   if (temporary_ == nullptr) {
-    const auto job = client->GetJob(work.name);
+    const auto job = Patiently(stopper_, deadline_, [&] { return client->GetJob(work.name); });
     if (!absl::IsNotFound(job.status())) {
       EVOGRAD_RETURN_IF_ERROR(job.status());
       session_->terminal->Say(
@@ -157,7 +177,10 @@ absl::StatusOr<v1::Job> Runner::FindOrCreate(Client* client, const Work& work) {
     }
   }
   const JobFile& file = work.file->file;
-  const absl::StatusOr<v1::Job> job = client->CreateJob(ShortName(work.name), file.spec);
+  const std::string request = NewUuid();
+  const absl::StatusOr<v1::Job> job = Patiently(stopper_, deadline_, [&] {
+    return client->CreateJob(ShortName(work.name), file.spec, request);
+  });
   if (!job.ok()) return file.Locate(job.status());
   return job;
 }
@@ -168,6 +191,8 @@ absl::Status Runner::RunOne(Client* client, const Work& work) {
   if (!old) {
     FollowOptions options;
     options.deadline = deadline_;
+    // The cluster knows when it is at its end, and stops this.
+    options.patience = absl::InfiniteDuration();
     options.after_sequence = job.last_sequence();
     options.on_event = [this](const v1::Event& event) {
       if (!event.has_checkpoint_written()) return;
@@ -225,7 +250,10 @@ absl::Status Runner::LeaveOne(Client* client, const std::string& name) {
 }
 
 absl::Status Runner::KeepCheckpoint(Client* client, const std::string& job) {
-  const auto last = client->LastCheckpoint(job);
+  const auto find_last = [&] {
+    return Patiently(stopper_, deadline_, [&] { return client->LastCheckpoint(job); });
+  };
+  const auto last = find_last();
   if (absl::IsNotFound(last.status())) {
     if (!options_.out.empty()) session_->terminal->Say(last.status().message());
     return absl::OkStatus();
@@ -236,9 +264,36 @@ absl::Status Runner::KeepCheckpoint(Client* client, const std::string& job) {
         absl::StrCat(job, " (step ", last->step(), ", ", FormatBytes(last->size_bytes()), ")"));
     return absl::OkStatus();
   }
-  const std::string path = absl::StrCat(options_.out, "/", CheckpointFileName(job, last->step()));
-  EVOGRAD_RETURN_IF_ERROR(client->DownloadCheckpoint(last->name(), path).status());
-  session_->terminal->Say(absl::StrCat(path, ": ", FormatBytes(last->size_bytes())));
+  int64_t kept = -1;
+  const auto step_of = [](const absl::StatusOr<v1::Checkpoint>& found) -> absl::StatusOr<int64_t> {
+    if (!found.ok()) return found.status();
+    return found->step();
+  };
+  const auto fetch = [&](int64_t step, const std::string& remark) {
+    kept = step;
+    return Patiently(stopper_, deadline_, [&] { return Fetch(client, job, step, remark); });
+  };
+  EVOGRAD_RETURN_IF_ERROR(FetchChosen([&] { return step_of(find_last()); },
+                                      [&](int64_t step) { return fetch(step, ""); }));
+  const auto find_best = [&] {
+    return Patiently(stopper_, deadline_, [&] { return client->BestCheckpoint(job); });
+  };
+  const auto best = find_best();
+  if (absl::IsNotFound(best.status()) || (best.ok() && best->step() == kept)) {
+    return absl::OkStatus();
+  }
+  return FetchChosen([&] { return step_of(find_best()); },
+                     [&](int64_t step) { return fetch(step, ", the best"); });
+}
+
+absl::Status Runner::Fetch(Client* client, const std::string& job, int64_t step,
+                           const std::string& remark) {
+  const std::string path = absl::StrCat(options_.out, "/", CheckpointFileName(job, step));
+  EVOGRAD_ASSIGN_OR_RETURN(const auto file, OutputFile::Open(path));
+  EVOGRAD_ASSIGN_OR_RETURN(
+      const v1::Checkpoint checkpoint,
+      client->DownloadCheckpoint(absl::StrCat(job, "/checkpoints/", step), file.get()));
+  session_->terminal->Say(absl::StrCat(path, ": ", FormatBytes(checkpoint.size_bytes()), remark));
   return absl::OkStatus();
 }
 

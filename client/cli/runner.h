@@ -22,6 +22,7 @@
 #include "absl/types/optional.h"
 #include "client/cli/follow.h"
 #include "client/cli/job_files.h"
+#include "client/cli/private_socket.h"
 #include "client/cli/session.h"
 #include "client/cli/temporary_folder.h"
 #include "client/lib/client.h"
@@ -34,7 +35,7 @@ struct RunnerOptions {
   std::string device = "auto";
   // Empty: a temporary folder, which goes at the end unless there is something to go on with.
   std::string data_dir;
-  // Where last checkpoints are put as files; empty: nowhere.
+  // Where last checkpoints, and best ones, are put as files; empty: nowhere.
   std::string out;
 };
 
@@ -67,6 +68,8 @@ class Runner {
   void Report(const v1::Job& job);
   // A job that failed may have a checkpoint too.
   absl::Status KeepCheckpoint(Client* client, const std::string& job);
+  absl::Status Fetch(Client* client, const std::string& job, int64_t step,
+                     const std::string& remark);
   absl::Status ClusterFailure();
   void PrintResults();
   // What is kept, where, and how to go on; decides about the temporary folder.
@@ -77,6 +80,7 @@ class Runner {
   const RunnerOptions options_;
   std::vector<Work> work_;
   std::unique_ptr<TemporaryFolder> temporary_;
+  std::unique_ptr<PrivateSocket> socket_;
   Stopper stopper_;
   absl::Mutex mutex_;
   absl::Status cluster_failure_ ABSL_GUARDED_BY(mutex_);

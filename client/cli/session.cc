@@ -2,6 +2,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "client/cli/exit_code.h"
 #include "spec/error.h"
@@ -14,10 +15,12 @@ int Session::Fail(const absl::Status& status) const {
   const std::vector<FieldViolation> violations = GetFieldViolations(status);
   if (violations.size() > 1 && !absl::StrContains(message, "\n")) {
     for (const FieldViolation& violation : violations) {
-      absl::StrAppend(&message, "\n  ", violation.field, ": ", violation.description);
+      absl::StrAppend(&message, "\n  ", violation.field, ": ",
+                      absl::StrReplaceAll(violation.description, {{"\n", "\n    "}}));
     }
   }
-  terminal->Say(absl::StrCat("evograd: ", absl::StripSuffix(message, "\n")));
+  // What came from elsewhere stands further right already (client/lib/grpc_status.h).
+  terminal->SayText(absl::StrCat("evograd: ", absl::StripSuffix(message, "\n")));
   return ExitCodeOf(status);
 }
 

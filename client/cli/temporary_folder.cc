@@ -7,14 +7,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
 
 #include "absl/memory/memory.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "spec/error.h"
@@ -23,6 +26,9 @@ namespace evograd {
 namespace {
 
 constexpr char kGuardWord[] = "--remove-when-left";
+constexpr char kPrefix[] = "evograd-";
+// As mkdtemp wants it.
+constexpr char kPattern[] = "XXXXXX";
 // What still runs in the folder is being killed.
 constexpr absl::Duration kRemovalPatience = absl::Seconds(30);
 constexpr int kRemovalPauseMs = 50;
@@ -43,11 +49,22 @@ void BecomeGuard(int pipe, const char* path) {
   _exit(127);
 }
 
+// Whether the path is one that Make may have made, so that the guard's word is no way to remove
+// anything else.
+bool IsTemporary(const std::filesystem::path& path) {
+  const std::string name = path.filename();
+  absl::string_view rest = name;
+  return absl::ConsumePrefix(&rest, kPrefix) && rest.size() == std::strlen(kPattern) &&
+         std::all_of(rest.begin(), rest.end(), absl::ascii_isalnum);
+}
+
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TemporaryFolder>> TemporaryFolder::Make() {
+absl::StatusOr<std::unique_ptr<TemporaryFolder>> TemporaryFolder::Make(const std::string& parent) {
   std::error_code error;
-  std::string path = std::filesystem::temp_directory_path(error) / "evograd-XXXXXX";
+  const std::filesystem::path place =
+      parent.empty() ? std::filesystem::temp_directory_path(error) : std::filesystem::path(parent);
+  std::string path = place / absl::StrCat(kPrefix, kPattern);
   if (error || mkdtemp(&path[0]) == nullptr) {
     const std::string why = error ? error.message() : std::strerror(errno);
     return MakeError(absl::StatusCode::kFailedPrecondition,
@@ -110,7 +127,9 @@ bool TemporaryFolder::kept() const {
 }
 
 bool WasGuard(int argc, char** argv) {
-  if (argc != 3 || absl::string_view(argv[1]) != kGuardWord) return false;
+  if (argc != 3 || absl::string_view(argv[1]) != kGuardWord || !IsTemporary(argv[2])) {
+    return false;
+  }
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::signal(signal, SIG_IGN);
   char word;
   ssize_t words;

@@ -25,8 +25,8 @@ namespace evograd {
 
 class TemporaryFolder {
  public:
-  // FAILED_PRECONDITION: it cannot be made under $TMPDIR.
-  static absl::StatusOr<std::unique_ptr<TemporaryFolder>> Make();
+  // In `parent`; empty: in $TMPDIR, else /tmp. FAILED_PRECONDITION: it cannot be made there.
+  static absl::StatusOr<std::unique_ptr<TemporaryFolder>> Make(const std::string& parent = "");
   // Removes it unless it is kept.
   ~TemporaryFolder();
   TemporaryFolder(const TemporaryFolder&) = delete;

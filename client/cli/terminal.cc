@@ -8,7 +8,11 @@
 #include <cstring>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+#include "common/printable.h"
 
 namespace evograd {
 namespace {
@@ -49,7 +53,7 @@ void Terminal::Print(absl::string_view text) {
     absl::MutexLock lock(&mutex_);
     if (!live_line_.empty()) *chatter_ << kClearLine << std::flush;
     errno = 0;
-    *results_ << text;
+    *results_ << Safe(text);
     error = Flushed(results_);
     if (error != 0 && write_error_ == 0) write_error_ = error;
     if (!live_line_.empty()) *chatter_ << live_line_ << std::flush;
@@ -58,16 +62,38 @@ void Terminal::Print(absl::string_view text) {
 }
 
 void Terminal::Say(absl::string_view line) {
+  SayText(absl::StrReplaceAll(absl::StripSuffix(line, "\n"), {{"\n", "\n  "}}));
+}
+
+void Terminal::SayText(absl::string_view text) {
   int error;
   {
     absl::MutexLock lock(&mutex_);
     errno = 0;
     if (!live_line_.empty()) *chatter_ << kClearLine;
-    *chatter_ << line << "\n";
+    *chatter_ << Safe(text) << "\n";
     if (!live_line_.empty()) *chatter_ << live_line_;
     error = Flushed(chatter_);
   }
   Failed(error);
+}
+
+std::string Terminal::Safe(absl::string_view text) const {
+  std::string result;
+  while (options_.color) {
+    const size_t escape = text.find('\x1b');
+    if (escape == absl::string_view::npos) break;
+    absl::StrAppend(&result, Printable(text.substr(0, escape)));
+    text.remove_prefix(escape);
+    std::string own;
+    for (int state = v1::JobState_MIN; state <= v1::JobState_MAX; ++state) {
+      const std::string shown = State(static_cast<v1::JobState>(state));
+      if (v1::JobState_IsValid(state) && absl::StartsWith(text, shown)) own = shown;
+    }
+    absl::StrAppend(&result, own.empty() ? Printable(text.substr(0, 1)) : own);
+    text.remove_prefix(own.empty() ? 1 : own.size());
+  }
+  return absl::StrCat(result, Printable(text));
 }
 
 void Terminal::Failed(int error) {

@@ -1,4 +1,6 @@
 // Where the command writes: results to one stream, chatter to another, with what each can show.
+// Nothing that others wrote (a job's name, a worker's reason) commands the terminal: it is made
+// printable here (common/printable.h), whatever it is a part of.
 //
 // Threads: OnClosed before all else; the rest from any.
 #ifndef EVOGRAD_CLIENT_CLI_TERMINAL_H_
@@ -37,8 +39,11 @@ class Terminal {
 
   // A result: to stdout.
   void Print(absl::string_view text);
-  // A line of chatter: to stderr; above the live line where there is one.
+  // A line of chatter: to stderr; above the live line where there is one. Further lines in it stand
+  // further right, so that none passes for another message.
   void Say(absl::string_view line);
+  // The same of several lines of our own.
+  void SayText(absl::string_view text);
   // Replaces the live line, cut to the terminal's width; where the chatter is no terminal, nothing.
   void SetLiveLine(const std::string& line);
   // Takes the live line away.
@@ -50,6 +55,8 @@ class Terminal {
   std::string State(v1::JobState state) const;
 
  private:
+  // What may be written of a text: all but states in our own colours is made printable.
+  std::string Safe(absl::string_view text) const;
   // `error` as errno says it, 0 where all is well.
   void Failed(int error);
 

@@ -1,4 +1,6 @@
 // `evograd up` and `evograd hypergradient`: the service's programs on this machine.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
@@ -15,8 +17,10 @@
 #include "client/cli/verbs.h"
 #include "client/lib/child_process.h"
 #include "client/lib/cluster.h"
+#include "client/lib/output_file.h"
 #include "common/service_limits.h"
 #include "common/status_macros.h"
+#include "common/unix_socket.h"
 
 namespace evograd {
 namespace {
@@ -51,8 +55,20 @@ class Ending {
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
 };
 
+// The bytes of a file that another program wrote.
+absl::Status Copy(const std::string& from, OutputFile* to) {
+  std::ifstream file(from, std::ios::binary);
+  std::string bytes(1 << 20, '\0');
+  do {
+    file.read(&bytes[0], static_cast<std::streamsize>(bytes.size()));
+    EVOGRAD_RETURN_IF_ERROR(to->Write(absl::string_view(bytes).substr(0, file.gcount())));
+  } while (file);
+  if (file.eof()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(from, " cannot be read"));
+}
+
 absl::Status ComputeHypergradient(const v1::JobSpec& spec, const std::string& device,
-                                  const std::string& out) {
+                                  OutputFile* out) {
   EVOGRAD_ASSIGN_OR_RETURN(const std::string worker, FindProgram("worker"));
   EVOGRAD_ASSIGN_OR_RETURN(const auto folder, TemporaryFolder::Make());
   const std::string spec_path = folder->path() + "/job.pb";
@@ -61,14 +77,27 @@ absl::Status ComputeHypergradient(const v1::JobSpec& spec, const std::string& de
     return absl::FailedPreconditionError(
         "cannot write to the temporary folder; set TMPDIR to one that has room");
   }
-  std::vector<std::string> command = {worker, "--hypergradient_of=" + spec_path, "--out=" + out};
+  const bool copied = out->part_path().empty();
+  const std::string path = copied ? folder->path() + "/out" : out->part_path();
+  std::vector<std::string> command = {worker, "--hypergradient_of=" + spec_path, "--out=" + path};
   if (device != "auto") command.push_back("--device=" + device);
   const std::string log = folder->path() + "/worker.log";
   EVOGRAD_ASSIGN_OR_RETURN(const auto child, ChildProcess::Start(command, log));
   child->WaitForEnd(absl::InfiniteDuration());
-  if (child->succeeded()) return absl::OkStatus();
+  if (child->succeeded()) {
+    if (copied) EVOGRAD_RETURN_IF_ERROR(Copy(path, out));
+    return out->Finish();
+  }
   return absl::AbortedError(
-      absl::StrCat("the worker ", child->Ending(), "; it said:\n", LastLines(log, 15)));
+      absl::StrCat("the worker ", child->Ending(), "; it said:\n", child->LastOutput(15)));
+}
+
+// Who can submit and cancel jobs, and so have files read with the rights of this user.
+std::string WhoReaches(const std::string& address, bool insecure) {
+  if (IsUnixAddress(address)) return "";
+  return absl::StrCat(
+      insecure ? "Everybody who reaches it, on any machine," : "Every user of this machine",
+      " can use it; with --listen unix:PATH only you can. ");
 }
 
 }  // namespace
@@ -95,8 +124,9 @@ int UpVerb(Session* session) {
   session->terminal->Print(absl::StrCat((*cluster)->address(), "\n"));
   session->terminal->Say(absl::StrCat("A coordinator listens here, with ", *workers,
                                       *workers == 1 ? " worker" : " workers",
-                                      "; data and logs are in ", (*cluster)->data_dir(),
-                                      ". Ctrl-C ends it; its jobs go on at the next start."));
+                                      "; data and logs are in ", (*cluster)->data_dir(), ". ",
+                                      WhoReaches((*cluster)->address(), options.insecure),
+                                      "Ctrl-C ends it; its jobs go on at the next start."));
   const absl::Status end = ending.Wait();
   (*cluster)->Stop();
   return end.ok() ? kExitOk : session->Fail(end);
@@ -105,15 +135,24 @@ int UpVerb(Session* session) {
 int HypergradientVerb(Session* session) {
   const auto files = ReadAndCheck(session->arguments.operands());
   if (!files.ok()) return session->Fail(files.status());
-  if (!session->arguments.Has("out")) {
+  const std::string out = session->arguments.Get("out", "");
+  if (out.empty()) {
     return session->Fail(
         absl::InvalidArgumentError("--out is missing: the file to write, X.safetensors"));
   }
-  const std::string out = session->arguments.Get("out", "");
-  const absl::Status status =
-      ComputeHypergradient(files->front().resolved, session->arguments.Get("device", "auto"), out);
+  const std::string name = absl::StrCat(JobIds(*files)[0], "-hypergradient.safetensors");
+  const auto file = OutputFile::Open(PathIn(out, name));
+  if (!file.ok()) return session->Fail(file.status());
+  const InterruptHandler handler(session->interrupts, [&] {
+    (*file)->Remove();
+    _exit(kExitInterrupted);
+  });
+  const absl::Status status = ComputeHypergradient(
+      files->front().resolved, session->arguments.Get("device", "auto"), file->get());
   if (!status.ok()) return session->Fail(status);
-  session->terminal->Print(absl::StrCat(out, "\n"));
+  if (!(*file)->is_standard_output()) {
+    session->terminal->Print(absl::StrCat((*file)->path(), "\n"));
+  }
   return kExitOk;
 }
 

@@ -12,8 +12,8 @@ std::vector<Verb> LocalVerbs() {
   const Flag workers = {"workers", "N",
                         "Worker processes [as many as GPUs, else cores, and as the jobs can use]"};
   const Flag out = {"out", "FOLDER",
-                    "Keep each job's last checkpoint there, as NAME-STEP.safetensors [it is not "
-                    "kept as a file]"};
+                    "Keep each job's last checkpoint there, and its best, as NAME-STEP.safetensors "
+                    "[they are not kept as files]"};
   return {
       {"run",
        "FILE...",
@@ -59,7 +59,8 @@ std::vector<Verb> LocalVerbs() {
         device,
         {"data-dir", "FOLDER",
          "The coordinator's data and the logs [$XDG_STATE_HOME/evograd or ~/.local/state/evograd]"},
-        {"listen", "HOST:PORT", "Where the coordinator listens [127.0.0.1:7070]"},
+        {"listen", "ADDRESS",
+         "Where the coordinator listens: HOST:PORT, or unix:PATH for you alone [127.0.0.1:7070]"},
         {"insecure", "", "Let it serve other machines without encryption and authentication"}},
        UpVerb},
       {"hypergradient",
@@ -68,7 +69,7 @@ std::vector<Verb> LocalVerbs() {
        1,
        "Computes a job's first meta-step and writes every number of it to a file",
        "Needs no coordinator. docs/problems.md says what the tensors are called.",
-       {{"out", "FILE", "The safetensors file to write; required"}, device},
+       {{"out", "FILE", "The safetensors file to write, or the folder for it; required"}, device},
        HypergradientVerb},
   };
 }
@@ -130,7 +131,9 @@ std::vector<Verb> CoordinatorVerbs() {
        "Fetches a job's checkpoint, checked against its hash, and prints the file's path",
        "",
        {{"step", "N", "That of step N [the last]"},
-        {"out", "FILE", "Where to put it [NAME-STEP.safetensors]"}},
+        {"best", "", "That of the best evaluation, where the job has `keep_checkpoints`"},
+        {"out", "FILE",
+         "Where to put it: a file, a folder, or - for stdout [NAME-STEP.safetensors]"}},
        DownloadVerb},
   };
 }

@@ -13,7 +13,7 @@ namespace evograd {
 
 // Whether the same call may be answered otherwise a little later: nobody answered it, or the
 // coordinator said when to come again.
-inline bool MayPass(const absl::Status& status) {
+inline bool IsPassing(const absl::Status& status) {
   return absl::IsUnavailable(status) || GetRetryDelay(status).has_value();
 }
 

@@ -41,7 +41,7 @@ void BecomeProgram(char* const* arguments, int output, pid_t parent) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  signal(SIGINT, SIG_DFL);
+  // Of this program's own making; what it was told to ignore, its children ignore too.
   signal(SIGPIPE, SIG_DFL);
   // Whatever other libraries opened is none of its business.
   close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
@@ -175,14 +175,6 @@ std::string ChildProcess::LastOutput(int lines) const {
 
 bool ChildProcess::succeeded() const {
   return ended_ && WIFEXITED(wait_status_) && WEXITSTATUS(wait_status_) == 0;
-}
-
-std::string LastLines(const std::string& path, int lines) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return "";
-  const std::string text = QuoteEnd(fd, 0, lines);
-  close(fd);
-  return text;
 }
 
 }  // namespace evograd

@@ -35,7 +35,8 @@ class ChildProcess {
   // Nothing where it has ended.
   void Signal(int signal);
 
-  // The end of what this process has written, as LastLines below.
+  // The end of what this process has written: at most `lines` lines and 8 KiB, each line indented
+  // by two spaces.
   std::string LastOutput(int lines) const;
 
   // Of an ended one: "ended with exit code 3", "was killed by signal 9 (Killed)".
@@ -66,10 +67,6 @@ class ChildProcess {
   bool ended_ = false;
   int wait_status_ = 0;
 };
-
-// The end of a text file: at most `lines` lines and 8 KiB, each line indented by two spaces; empty
-// where there is none.
-std::string LastLines(const std::string& path, int lines);
 
 }  // namespace evograd
 

@@ -8,8 +8,10 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <sstream>
 
 #include "absl/strings/str_cat.h"
 #include "common/testing/small_disk.h"
@@ -36,8 +38,8 @@ TEST(ChildProcessTest, OutputAndExitCode) {
   EXPECT_EQ(child->Ending(), "ended with exit code 3");
   EXPECT_FALSE(child->succeeded());
   EXPECT_FALSE(child->killed_by_signal());
-  EXPECT_EQ(LastLines(output, 10), "  one\n  two\n");
-  EXPECT_EQ(LastLines(output, 1), "  two\n");
+  EXPECT_EQ(child->LastOutput(10), "  one\n  two\n");
+  EXPECT_EQ(child->LastOutput(1), "  two\n");
   const auto good = Shell("exit 0", output);
   ASSERT_TRUE(good->WaitForEnd(absl::InfiniteDuration()));
   EXPECT_TRUE(good->succeeded());
@@ -51,7 +53,9 @@ TEST(ChildProcessTest, ItIsQuotedWithoutWhatOthersWroteBefore) {
     EXPECT_EQ(child->LastOutput(10), absl::StrCat("  ", words, "\n"));
     EXPECT_EQ(child->exit_code(), 1);
   }
-  EXPECT_EQ(LastLines(output, 10), "  first\n  second\n");
+  std::stringstream all;
+  all << std::ifstream(output).rdbuf();
+  EXPECT_EQ(all.str(), "first\nsecond\n");
   const auto silent = Shell("exit 0", output);
   ASSERT_TRUE(silent->WaitForEnd(absl::InfiniteDuration()));
   EXPECT_EQ(silent->LastOutput(10), "");
@@ -84,6 +88,20 @@ TEST(ChildProcessTest, SignalsEndIt) {
   EXPECT_TRUE(child->killed_by_signal());
 }
 
+TEST(ChildProcessTest, WhatThisProgramIgnoresItIgnores) {
+  for (const int signal : {SIGINT, SIGHUP, SIGQUIT}) {
+    for (const bool ignored : {true, false}) {
+      const auto before = std::signal(signal, ignored ? SIG_IGN : SIG_DFL);
+      const std::string output = Path(absl::StrCat("ignored-", signal, ignored));
+      const auto child = Shell(absl::StrCat("kill -", signal, " $$; echo survived"), output);
+      std::signal(signal, before);
+      ASSERT_TRUE(child->WaitForEnd(absl::InfiniteDuration()));
+      EXPECT_EQ(child->killed_by_signal(), !ignored) << signal;
+      EXPECT_EQ(child->LastOutput(1), ignored ? "  survived\n" : "") << signal;
+    }
+  }
+}
+
 TEST(ChildProcessTest, LeavingItKillsIt) {
   pid_t pid;
   {
@@ -102,11 +120,10 @@ TEST(ChildProcessTest, WhatCannotBeStartedIsNamed) {
   EXPECT_THAT(std::string(nowhere.status().message()), HasSubstr("none/out: No such file"));
 }
 
-TEST(LastLinesTest, OfShortLongAndAbsentFiles) {
-  EXPECT_EQ(LastLines(Path("absent"), 3), "");
-  const std::string path = Path("long");
-  std::ofstream(path) << std::string(100'000, 'x') << "\nlast\n";
-  const std::string last = LastLines(path, 3);
+TEST(ChildProcessTest, LongLinesAreQuotedFromTheirEnd) {
+  const auto child = Shell("head -c 100000 /dev/zero | tr '\\0' x; echo; echo last", Path("long"));
+  ASSERT_TRUE(child->WaitForEnd(absl::InfiniteDuration()));
+  const std::string last = child->LastOutput(3);
   EXPECT_LE(last.size(), 8300);
   EXPECT_THAT(last, ::testing::EndsWith("x\n  last\n"));
 }

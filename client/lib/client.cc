@@ -4,12 +4,14 @@
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <thread>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/types/optional.h"
@@ -44,44 +46,66 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 
-// Cancels a call in which nothing happens for too long.
+// Cancels a call that is waited for too long, by a clock that nobody sets.
 class IdleLimit {
  public:
   IdleLimit(grpc::ClientContext* context, absl::Duration limit)
-      : context_(context), limit_(limit), last_(absl::Now()), thread_([this] { Serve(); }) {}
+      : context_(context),
+        // A bound that a clock can be added to.
+        limit_(absl::ToChronoMilliseconds(std::min(limit, absl::Hours(24 * 365)))),
+        thread_([this] { Serve(); }) {}
   ~IdleLimit() {
     {
-      absl::MutexLock lock(&mutex_);
+      const std::lock_guard<std::mutex> lock(mutex_);
       ended_ = true;
     }
+    changed_.notify_one();
     thread_.join();
   }
-  void Alive() {
-    absl::MutexLock lock(&mutex_);
-    last_ = absl::Now();
+  // What `wait` answers. What the caller does between two of them may take its time.
+  template <typename Wait>
+  auto During(const Wait& wait) {
+    SetEnd(Clock::now() + limit_);
+    const auto result = wait();
+    SetEnd(Clock::time_point::max());
+    return result;
   }
   bool passed() const {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     return passed_;
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
+  void SetEnd(Clock::time_point end) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    end_ = end;
+    changed_.notify_one();
+  }
   void Serve() {
-    absl::MutexLock lock(&mutex_);
-    while (!mutex_.AwaitWithDeadline(absl::Condition(&ended_), last_ + limit_)) {
-      if (absl::Now() < last_ + limit_) continue;
-      passed_ = true;
-      context_->TryCancel();
-      return;
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (!ended_ && Clock::now() < end_) {
+      const Clock::time_point end = end_;
+      if (end == Clock::time_point::max()) {
+        changed_.wait(lock);
+      } else {
+        changed_.wait_until(lock, end);
+      }
     }
+    if (ended_) return;
+    passed_ = true;
+    context_->TryCancel();
   }
 
   grpc::ClientContext* const context_;
-  const absl::Duration limit_;
-  mutable absl::Mutex mutex_;
-  absl::Time last_ ABSL_GUARDED_BY(mutex_);
-  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
-  bool passed_ ABSL_GUARDED_BY(mutex_) = false;
+  const std::chrono::milliseconds limit_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  // Protected by mutex_.
+  Clock::time_point end_ = Clock::time_point::max();
+  bool ended_ = false;
+  bool passed_ = false;
   std::thread thread_;
 };
 
@@ -103,7 +127,7 @@ absl::StatusOr<Response> Client::Call(
     context.set_deadline(absl::ToChronoTime(deadline));
     return FromGrpc((stub_.get()->*method)(&context, request, &response), options_.address);
   };
-  EVOGRAD_RETURN_IF_ERROR(Repeat(deadline, attempt, MayPass));
+  EVOGRAD_RETURN_IF_ERROR(Repeat(deadline, attempt, IsPassing));
   return response;
 }
 
@@ -122,11 +146,12 @@ absl::Status Client::Repeat(absl::Time deadline, const std::function<absl::Statu
   }
 }
 
-absl::StatusOr<v1::Job> Client::CreateJob(const std::string& job_id, const v1::JobSpec& spec) {
+absl::StatusOr<v1::Job> Client::CreateJob(const std::string& job_id, const v1::JobSpec& spec,
+                                          const std::string& request_id) {
   v1::CreateJobRequest request;
   request.set_job_id(job_id);
   *request.mutable_spec() = spec;
-  request.set_request_id(NewUuid());
+  request.set_request_id(request_id.empty() ? NewUuid() : request_id);
   return Call(&v1::JobService::Stub::CreateJob, request);
 }
 
@@ -201,12 +226,29 @@ absl::StatusOr<v1::Checkpoint> Client::LastCheckpoint(const std::string& job) {
   return absl::NotFoundError(absl::StrCat(job, " has no checkpoints yet"));
 }
 
+absl::StatusOr<v1::Checkpoint> Client::BestCheckpoint(const std::string& job) {
+  absl::optional<v1::Checkpoint> best;
+  EVOGRAD_RETURN_IF_ERROR(ForEachCheckpoint(job, [&](const v1::Checkpoint& checkpoint) {
+    if (checkpoint.best()) best = checkpoint;
+    return !best.has_value();
+  }));
+  if (best.has_value()) return *std::move(best);
+  EVOGRAD_ASSIGN_OR_RETURN(const v1::Job full, GetJob(job));
+  const std::string& metric = full.spec().keep_checkpoints().best_metric();
+  return absl::NotFoundError(
+      metric.empty()
+          ? absl::StrCat(job,
+                         " does not keep its best checkpoint; a job file asks for it by "
+                         "`keep_checkpoints: {best_metric: METRIC}`")
+          : absl::StrCat(job, " has no best checkpoint yet: none was evaluated by ", metric));
+}
+
 absl::StatusOr<v1::Checkpoint> Client::DownloadCheckpoint(const std::string& name,
-                                                          const std::string& path) {
+                                                          OutputFile* file) {
   const absl::Time deadline = absl::Now() + options_.transfer_timeout;
   absl::StatusOr<v1::Checkpoint> checkpoint;
   const auto attempt = [&] {
-    checkpoint = DownloadOnce(name, path, deadline);
+    checkpoint = DownloadOnce(name, file, deadline);
     return checkpoint.status();
   };
   // Not what broke off: its bytes would come a second time.
@@ -217,8 +259,8 @@ absl::StatusOr<v1::Checkpoint> Client::DownloadCheckpoint(const std::string& nam
   return checkpoint;
 }
 
-absl::StatusOr<v1::Checkpoint> Client::DownloadOnce(const std::string& name,
-                                                    const std::string& path, absl::Time deadline) {
+absl::StatusOr<v1::Checkpoint> Client::DownloadOnce(const std::string& name, OutputFile* file,
+                                                    absl::Time deadline) {
   v1::DownloadCheckpointRequest request;
   request.set_name(name);
   grpc::ClientContext context;
@@ -235,27 +277,26 @@ absl::StatusOr<v1::Checkpoint> Client::DownloadOnce(const std::string& name,
         "COORDINATOR_TIMEOUT", {{"address", options_.address}});
   };
   v1::DownloadCheckpointResponse response;
+  const auto read = [&] { return idle.During([&] { return reader->Read(&response); }); };
   // The reason for having no first message is the better one to give.
-  if (!reader->Read(&response)) {
+  if (!read()) {
     const grpc::Status status = reader->Finish();
     if (!status.ok()) return failure(status);
     return MakeError(absl::StatusCode::kDataLoss,
                      absl::StrCat("the coordinator sent nothing of ", name), "CHECKPOINT_DAMAGED",
                      {{"checkpoint", name}});
   }
-  EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<Download> download,
-                           Download::Start(response.checkpoint(), path));
+  Download download(response.checkpoint(), file);
   absl::Status written;
   do {
-    idle.Alive();
-    written = download->Write(response.chunk());
-  } while (written.ok() && reader->Read(&response));
+    written = download.Write(response.chunk());
+  } while (written.ok() && read());
   if (!written.ok()) context.TryCancel();
   const grpc::Status status = reader->Finish();
   EVOGRAD_RETURN_IF_ERROR(written);
   if (!status.ok()) return failure(status);
-  EVOGRAD_RETURN_IF_ERROR(download->Finish());
-  return download->checkpoint();
+  EVOGRAD_RETURN_IF_ERROR(download.Finish());
+  return download.checkpoint();
 }
 
 std::unique_ptr<JobWatcher> Client::Watch(const std::string& name, int64_t after_sequence,

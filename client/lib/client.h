@@ -32,13 +32,14 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/lib/job_watcher.h"
+#include "client/lib/output_file.h"
 #include "common/service_limits.h"
 #include "proto/evograd/v1/job_service.grpc.pb.h"
 
 namespace evograd {
 
 struct ClientOptions {
-  // host:port of the coordinator.
+  // Of the coordinator: host:port, or unix:/PATH.
   std::string address;
   // Of each call, its repeats included.
   absl::Duration timeout = absl::Seconds(10);
@@ -53,8 +54,10 @@ class Client {
  public:
   explicit Client(ClientOptions options);
 
-  // `job_id` empty: the coordinator chooses one.
-  absl::StatusOr<v1::Job> CreateJob(const std::string& job_id, const v1::JobSpec& spec);
+  // `job_id` empty: the coordinator chooses one. A call with the same `request_id` (a UUID) again
+  // makes no second job; empty: a new one.
+  absl::StatusOr<v1::Job> CreateJob(const std::string& job_id, const v1::JobSpec& spec,
+                                    const std::string& request_id = "");
   // Checks only; the answer is the job as it would be.
   absl::StatusOr<v1::Job> ValidateJob(const std::string& job_id, const v1::JobSpec& spec);
 
@@ -71,12 +74,15 @@ class Client {
   // The one of the highest step. NOT_FOUND: the job has none yet.
   absl::StatusOr<v1::Checkpoint> LastCheckpoint(const std::string& job);
 
-  // Writes the checkpoint's bytes to `path`, which appears only when they are whole and have the
-  // stated SHA-256. DATA_LOSS: they have not. FAILED_PRECONDITION: the file cannot be written.
+  // The best one so far by the job's own measure (JobSpec.keep_checkpoints). NOT_FOUND: there is
+  // none, and the message says why.
+  absl::StatusOr<v1::Checkpoint> BestCheckpoint(const std::string& job);
+
+  // Writes the checkpoint's bytes to `file`, which is finished only when they are whole and have
+  // the stated SHA-256. DATA_LOSS: they have not. FAILED_PRECONDITION: the file cannot be written.
   // DEADLINE_EXCEEDED: after `transfer_timeout`, or nothing came for `transfer_idle_timeout`.
   // Refused for want of a place it is tried again, a few times.
-  absl::StatusOr<v1::Checkpoint> DownloadCheckpoint(const std::string& name,
-                                                    const std::string& path);
+  absl::StatusOr<v1::Checkpoint> DownloadCheckpoint(const std::string& name, OutputFile* file);
 
   // Events of a job from the one after `after_sequence` on.
   std::unique_ptr<JobWatcher> Watch(const std::string& name, int64_t after_sequence = 0,
@@ -89,7 +95,7 @@ class Client {
   // would come after `deadline`.
   absl::Status Repeat(absl::Time deadline, const std::function<absl::Status()>& attempt,
                       const std::function<bool(const absl::Status&)>& may_pass);
-  absl::StatusOr<v1::Checkpoint> DownloadOnce(const std::string& name, const std::string& path,
+  absl::StatusOr<v1::Checkpoint> DownloadOnce(const std::string& name, OutputFile* file,
                                               absl::Time deadline);
 
   template <typename Request, typename Response>

@@ -4,11 +4,14 @@
 // and a client whose pauses are recorded instead of waited for.
 #include "client/lib/client.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <deque>
@@ -331,19 +334,23 @@ TEST_F(ClientTest, CancelEndsAWaitingWatch) {
   EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
 }
 
+absl::StatusOr<v1::Checkpoint> Fetch(Client client, const std::string& path) {
+  const auto file = OutputFile::Open(path);
+  if (!file.ok()) return file.status();
+  return client.DownloadCheckpoint("jobs/abcd/checkpoints/1", file->get());
+}
+
 TEST_F(ClientTest, DownloadsAreCheckedAndPutInPlace) {
   const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/checkpoint";
-  ASSERT_TRUE(client_->DownloadCheckpoint("jobs/abcd/checkpoints/1", path).ok());
+  ASSERT_TRUE(Fetch(*client_, path).ok());
   std::stringstream bytes;
   bytes << std::ifstream(path).rdbuf();
   EXPECT_EQ(bytes.str(), "abcdef");
 
   service_.second_chunk = "dXf";
-  EXPECT_EQ(client_->DownloadCheckpoint("jobs/abcd/checkpoints/1", path).status().code(),
-            absl::StatusCode::kDataLoss);
+  EXPECT_EQ(Fetch(*client_, path).status().code(), absl::StatusCode::kDataLoss);
   service_.final_status = grpc::Status(grpc::StatusCode::UNAVAILABLE, "cut");
-  EXPECT_EQ(client_->DownloadCheckpoint("jobs/abcd/checkpoints/1", path).status().code(),
-            absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Fetch(*client_, path).status().code(), absl::StatusCode::kUnavailable);
 }
 
 TEST_F(ClientTest, ADownloadWaitsForItsPlace) {
@@ -351,13 +358,13 @@ TEST_F(ClientTest, ADownloadWaitsForItsPlace) {
   service_.failures = 2;
   service_.failure =
       Asking(grpc::StatusCode::RESOURCE_EXHAUSTED, "TOO_MANY_TRANSFERS", absl::Seconds(5));
-  EXPECT_TRUE(Impatient().DownloadCheckpoint("jobs/abcd/checkpoints/1", path).ok());
+  EXPECT_TRUE(Fetch(Impatient(), path).ok());
   EXPECT_THAT(pauses_, AllOf(SizeIs(2), Each(Ge(absl::Seconds(5)))));
   // The twin: one that broke off, of which bytes may have come.
   service_.downloads = 0;
   service_.failures = 1;
   service_.failure = grpc::Status(grpc::StatusCode::UNAVAILABLE, "cut");
-  EXPECT_FALSE(Impatient().DownloadCheckpoint("jobs/abcd/checkpoints/1", path).ok());
+  EXPECT_FALSE(Fetch(Impatient(), path).ok());
   EXPECT_EQ(service_.downloads, 1);
 }
 
@@ -366,18 +373,44 @@ TEST_F(ClientTest, SilentDownloadsAreGivenUp) {
   service_.second_chunk = "";
   ClientOptions options{address_};
   options.transfer_idle_timeout = absl::Milliseconds(100);
-  const auto idle = Client(options).DownloadCheckpoint("jobs/abcd/checkpoints/1", path);
+  const auto idle = Fetch(Client(options), path);
   EXPECT_EQ(idle.status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_THAT(std::string(idle.status().message()), HasSubstr("sent nothing of jobs/abcd"));
   options = {address_};
   options.transfer_timeout = absl::Milliseconds(100);
-  const auto late = Client(options).DownloadCheckpoint("jobs/abcd/checkpoints/1", path);
+  const auto late = Fetch(Client(options), path);
   EXPECT_EQ(late.status().code(), absl::StatusCode::kDeadlineExceeded);
   // Its twin, in which something comes.
   service_.second_chunk = "def";
   options.transfer_timeout = absl::Minutes(1);
   options.transfer_idle_timeout = absl::Minutes(1);
-  EXPECT_TRUE(Client(options).DownloadCheckpoint("jobs/abcd/checkpoints/1", path).ok());
+  EXPECT_TRUE(Fetch(Client(options), path).ok());
+}
+
+TEST_F(ClientTest, ASlowDiskIsNotTakenForASilentCoordinator) {
+  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/slow";
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  // A pipe that is full.
+  const int pipe = open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  ASSERT_GE(pipe, 0);
+  char bytes[4096] = {};
+  while (write(pipe, bytes, sizeof(bytes)) > 0) {
+  }
+  ClientOptions options{address_};
+  options.transfer_idle_timeout = absl::Seconds(3);
+  absl::Notification done;
+  std::thread reader([&] {
+    // For longer than the coordinator may be silent.
+    while (!done.WaitForNotificationWithTimeout(absl::Seconds(5))) {
+      while (read(pipe, bytes, sizeof(bytes)) > 0) {
+      }
+    }
+  });
+  const auto checkpoint = Fetch(Client(options), path);
+  EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
+  done.Notify();
+  reader.join();
+  close(pipe);
 }
 
 }  // namespace

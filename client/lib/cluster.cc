@@ -2,13 +2,14 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -18,7 +19,6 @@
 
 #include "absl/memory/memory.h"
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -29,6 +29,7 @@
 #include "common/folders.h"
 #include "common/service_limits.h"
 #include "common/status_macros.h"
+#include "common/unix_socket.h"
 #include "spec/error.h"
 
 namespace evograd {
@@ -64,6 +65,7 @@ std::string Said(const ChildProcess& process) {
 
 // Where a listener on all interfaces is reached from this machine.
 std::string LocalAddress(const std::string& listening) {
+  if (IsUnixAddress(listening)) return listening;
   const auto [host, port] = SplitAddress(listening);
   const bool any = host == "0.0.0.0" || host == "[::]" || host == "::";
   return absl::StrCat(any ? "127.0.0.1" : host, ":", port);
@@ -132,30 +134,24 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(ClusterOptions options) 
     cluster->programs_.push_back(std::move(worker));
   }
   cluster->stop_fd_ = eventfd(0, EFD_CLOEXEC);
-  EVOGRAD_CHECK(cluster->stop_fd_ >= 0, "a process may open one file more");
+  if (cluster->stop_fd_ < 0) {
+    return Failure(absl::StrCat("the programs cannot be looked after: ", std::strerror(errno)));
+  }
   cluster->monitor_ = std::thread([raw = cluster.get()] { raw->Monitor(); });
   return cluster;
 }
 
 absl::Status Cluster::MakeFolders() {
-  std::error_code error;
   if (options_.data_dir.empty()) {
-    std::string name = std::filesystem::temp_directory_path(error) / "evograd-XXXXXX";
-    if (error || mkdtemp(&name[0]) == nullptr) {
-      return MakeError(
-          absl::StatusCode::kFailedPrecondition,
-          absl::StrCat("cannot make the temporary folder ", name, ": ", std::strerror(errno)),
-          "FOLDER_NOT_MADE", {{"path", name}});
-    }
-    data_dir_ = name;
-    temporary_ = true;
-  } else {
-    data_dir_ = std::filesystem::absolute(options_.data_dir, error);
-    // Before anything is put there.
-    if (const absl::Status status = CheckDataFolder(data_dir_); !status.ok()) {
-      return MakeError(absl::StatusCode::kFailedPrecondition, std::string(status.message()),
-                       "FOLDER_NOT_USABLE", {{"path", data_dir_}});
-    }
+    return MakeError(absl::StatusCode::kInvalidArgument, "the folder for the data has no name",
+                     "FOLDER_NOT_USABLE", {{"path", ""}});
+  }
+  std::error_code error;
+  data_dir_ = std::filesystem::absolute(options_.data_dir, error);
+  // Before anything is put there.
+  if (const absl::Status status = CheckDataFolder(data_dir_); !status.ok()) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, std::string(status.message()),
+                     "FOLDER_NOT_USABLE", {{"path", data_dir_}});
   }
   const absl::Status made = evograd::MakeFolders(log_dir());
   if (made.ok()) return absl::OkStatus();
@@ -164,8 +160,12 @@ absl::Status Cluster::MakeFolders() {
                    "FOLDER_NOT_MADE", {{"path", log_dir()}});
 }
 
-std::string Cluster::LogPath(const Program& program) const {
-  return absl::StrCat(log_dir(), "/", program.name, ".log");
+std::string Cluster::AddressPath() const { return absl::StrCat(data_dir_, "/", kAddressName); }
+
+std::string Cluster::OwnAddressPath() const { return absl::StrCat(AddressPath(), ".", getpid()); }
+
+std::string Cluster::LogPath(const std::string& name) const {
+  return absl::StrCat(log_dir(), "/", name, ".log");
 }
 
 std::string Cluster::Title(const Program& program) const {
@@ -173,13 +173,14 @@ std::string Cluster::Title(const Program& program) const {
 }
 
 absl::Status Cluster::StartCoordinator(const std::string& listen, Program* program) {
-  const std::string port_file = absl::StrCat(data_dir_, "/", kAddressName);
-  unlink(port_file.c_str());
+  // Until it listens the folder may be another cluster's, whose address stays as it is.
+  const std::string port_file = address_.empty() ? OwnAddressPath() : AddressPath();
+  if (address_.empty()) unlink(port_file.c_str());
   program->name = "coordinator";
   std::vector<std::string> command = {coordinator_path_, "--data_dir=" + data_dir_,
                                       "--listen=" + listen, "--port_file=" + port_file};
   if (options_.insecure) command.push_back("--insecure");
-  EVOGRAD_ASSIGN_OR_RETURN(program->process, ChildProcess::Start(command, LogPath(*program)));
+  EVOGRAD_ASSIGN_OR_RETURN(program->process, ChildProcess::Start(command, LogPath(program->name)));
   program->started = absl::Now();
   return absl::OkStatus();
 }
@@ -188,8 +189,11 @@ absl::Status Cluster::WaitForAddress() {
   Program& coordinator = programs_.front();
   const absl::Time deadline = absl::Now() + kStartPatience;
   while (true) {
-    const std::string text = ReadTrimmed(absl::StrCat(data_dir_, "/", kAddressName));
+    const std::string text = ReadTrimmed(OwnAddressPath());
     if (!text.empty()) {
+      if (rename(OwnAddressPath().c_str(), AddressPath().c_str()) != 0) {
+        return Failure(absl::StrCat("cannot write ", AddressPath(), ": ", std::strerror(errno)));
+      }
       address_ = LocalAddress(text);
       return absl::OkStatus();
     }
@@ -200,7 +204,7 @@ absl::Status Cluster::WaitForAddress() {
     if (absl::Now() > deadline) {
       return Failure(absl::StrCat("the coordinator did not begin to listen within ",
                                   absl::FormatDuration(kStartPatience), "; its log is ",
-                                  LogPath(coordinator), Said(*coordinator.process)));
+                                  LogPath(coordinator.name), Said(*coordinator.process)));
     }
   }
 }
@@ -208,29 +212,36 @@ absl::Status Cluster::WaitForAddress() {
 absl::Status Cluster::StartWorker(int index, Program* program) {
   // A name of its own for each process: the coordinator may not have seen the end of the one
   // before.
-  program->name = absl::StrCat("local-", next_worker_++);
+  const std::string name = absl::StrCat("local-", next_worker_);
   std::string device = options_.device;
   if (device == "auto") device = index < gpus_ ? absl::StrCat("cuda:", index) : "cpu";
-  std::vector<std::string> command = {worker_path_, "--coordinator=" + address_,
-                                      "--worker_id=" + program->name, "--device=" + device};
-  // Where nobody else can join, workers need not know what this host is called.
-  if (absl::StartsWith(options_.listen, "127.0.0.1:"))
-    command.push_back("--interface_address=127.0.0.1");
-  EVOGRAD_ASSIGN_OR_RETURN(program->process, ChildProcess::Start(command, LogPath(*program)));
+  const std::vector<std::string> command = {worker_path_, "--coordinator=" + address_,
+                                            "--worker_id=" + name, "--device=" + device};
+  EVOGRAD_ASSIGN_OR_RETURN(program->process, ChildProcess::Start(command, LogPath(name)));
+  program->name = name;
+  ++next_worker_;
   program->started = absl::Now();
   return absl::OkStatus();
 }
 
 absl::Status Cluster::OnEnd(Program* program) {
-  const std::string what = absl::StrCat(Title(*program), " ", program->process->Ending());
-  const std::string said = Said(*program->process);
-  const absl::Time now = absl::Now();
-  const bool settled = now - program->started >= options_.settled_after;
+  const ChildProcess& process = *program->process;
+  const std::string what = absl::StrCat(Title(*program), " ", process.Ending());
+  const std::string said = Said(process);
+  const bool settled = absl::Now() - program->started >= options_.settled_after;
   program->proven = program->proven || settled;
-  const bool gave_up = program->process->exit_code() == 1;
-  if (!program->process->killed_by_signal() && !(gave_up && program->proven))
-    return Failure(what + said);
+  // Told to by somebody else's SIGTERM (0), or where it could not go on (1).
+  const bool orderly = process.exit_code() == 0 || process.exit_code() == 1;
+  if (!process.killed_by_signal() && !(orderly && program->proven)) return Failure(what + said);
   if (settled) program->in_a_row = 0;
+  // Of a killed program the last lines say nothing about its end.
+  program->ending = orderly ? what + said : what;
+  return PlanStart(what, said, program);
+}
+
+absl::Status Cluster::PlanStart(const std::string& what, const std::string& said,
+                                Program* program) {
+  const absl::Time now = absl::Now();
   std::deque<absl::Time>& restarts = program->restarts;
   while (!restarts.empty() && now - restarts.front() > options_.hour) restarts.pop_front();
   if (static_cast<int>(restarts.size()) >= options_.max_restarts_per_hour) {
@@ -240,20 +251,28 @@ absl::Status Cluster::OnEnd(Program* program) {
   restarts.push_back(now);
   program->due = now + std::min(options_.min_restart_delay * std::exp2(program->in_a_row++),
                                 absl::Milliseconds(limits::kLocalRestartDelayMaxMs));
-  // Of a killed program the last lines say nothing about its end.
-  program->ending = gave_up ? what + said : what;
   return absl::OkStatus();
+}
+
+absl::Status Cluster::StartAnew(Program* program) {
+  if (program != &programs_.front()) {
+    return StartWorker(static_cast<int>(program - &programs_[1]), program);
+  }
+  if (IsUnixAddress(address_)) return StartCoordinator(address_, program);
+  // Where the port was chosen by the system it stays the same.
+  const std::string host = SplitAddress(options_.listen).first;
+  return StartCoordinator(absl::StrCat(host, ":", SplitAddress(address_).second), program);
 }
 
 absl::Status Cluster::StartAgain(Program* program) {
   const std::string old_name = program->name;
   program->due = absl::InfiniteFuture();
-  if (program == &programs_.front()) {
-    const std::string host = SplitAddress(options_.listen).first;
-    EVOGRAD_RETURN_IF_ERROR(
-        StartCoordinator(absl::StrCat(host, ":", SplitAddress(address_).second), program));
-  } else {
-    EVOGRAD_RETURN_IF_ERROR(StartWorker(static_cast<int>(program - &programs_[1]), program));
+  if (const absl::Status started = StartAnew(program); !started.ok()) {
+    // A lack of memory, say, which may pass.
+    const std::string what =
+        absl::StrCat(Title(*program), " could not be started again: ", started.message());
+    if (options_.on_notice) options_.on_notice(what);
+    return PlanStart(what, "", program);
   }
   if (options_.on_notice) {
     const bool renamed = old_name != program->name;
@@ -328,11 +347,8 @@ void Cluster::Stop() {
     close(stop_fd_);
   }
   EndPrograms();
-  if (temporary_) {
-    std::error_code error;
-    std::filesystem::remove_all(data_dir_, error);
-    temporary_ = false;
-  }
+  // Of a coordinator that was not waited for to the end.
+  if (!data_dir_.empty()) unlink(OwnAddressPath().c_str());
 }
 
 }  // namespace evograd

@@ -7,10 +7,11 @@
 //
 // The programs `coordinator` and `worker` are looked for in $EVOGRAD_BIN_DIR, beside the running
 // program, and where Bazel puts them. They die with this process, however it ends. One that is
-// killed, or that had started well and ends by itself with exit code 1 (the coordinator does so
-// when it cannot write its disk), is started again, for the service is made for that: after a wait
-// that grows while it keeps ending, up to limits::kMaxLocalRestartsPerHour times an hour. One that
-// cannot start, or ends with another code, is a failure.
+// killed, or that had started well and ends with exit code 0 (somebody's SIGTERM) or 1 (the
+// coordinator cannot write its disk, say), is started again, for the service is made for that:
+// after a wait that grows while it keeps ending or cannot be started, up to
+// limits::kMaxLocalRestartsPerHour times an hour. One that never started well, or ends with another
+// code, is a failure.
 //
 // Threads: Start and Stop from one thread; the callbacks come from another.
 #ifndef EVOGRAD_CLIENT_LIB_CLUSTER_H_
@@ -35,9 +36,9 @@ struct ClusterOptions {
   int workers = 1;
   // Of every worker; "auto": a GPU each where there are enough of them, else the CPU for all.
   std::string device = "auto";
-  // Where the coordinator keeps its data, and the programs' logs (in `logs/`). Empty: a new
-  // temporary folder, which Stop removes.
+  // Where the coordinator keeps its data, and the programs' logs (in `logs/`); required.
   std::string data_dir;
+  // host:port, or unix:/PATH: then nobody but this user reaches it.
   std::string listen = "127.0.0.1:0";
   // Serve other machines without encryption and authentication.
   bool insecure = false;
@@ -69,15 +70,13 @@ class Cluster {
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
 
-  // Where clients on this machine reach the coordinator: host:port.
+  // Where clients on this machine reach the coordinator.
   const std::string& address() const { return address_; }
   const std::string& data_dir() const { return data_dir_; }
   std::string log_dir() const { return data_dir_ + "/logs"; }
 
   // Ends all programs, gently first. Nothing on the second call.
   void Stop();
-  // Keeps the temporary folder beyond Stop.
-  void KeepData() { temporary_ = false; }
 
  private:
   struct Program {
@@ -100,7 +99,10 @@ class Cluster {
   absl::Status WaitForAddress();
   // `index` from 0 says which GPU it may have.
   absl::Status StartWorker(int index, Program* program);
-  std::string LogPath(const Program& program) const;
+  // Where clients of the folder find the address, and where it is until it is known to be ours.
+  std::string AddressPath() const;
+  std::string OwnAddressPath() const;
+  std::string LogPath(const std::string& name) const;
   // "the coordinator", "worker local-1".
   std::string Title(const Program& program) const;
   // The monitor thread: waits for ends until stopped, then ends what is left.
@@ -108,7 +110,10 @@ class Cluster {
   void EndPrograms();
   // Decides when an ended program is started again; else says why not.
   absl::Status OnEnd(Program* program);
+  // The same for one that is to be started again at all; `what` and `said` are for the message.
+  absl::Status PlanStart(const std::string& what, const std::string& said, Program* program);
   absl::Status StartAgain(Program* program);
+  absl::Status StartAnew(Program* program);
   // Lets programs that are due start, and looks after those that have ended.
   absl::Status LookAfterAll();
 
@@ -116,7 +121,6 @@ class Cluster {
   std::string coordinator_path_;
   std::string worker_path_;
   std::string data_dir_;
-  bool temporary_ = false;
   std::string address_;
 
   // Of the starting thread before Monitor runs and after it was joined, of the monitor in between.

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <cstdlib>
@@ -47,6 +48,7 @@ class ClusterTest : public ::testing::Test {
       notice_ = notice;
     };
     options_.on_failure = [this](const absl::Status& status) {
+      absl::MutexLock lock(&mutex_);
       failure_ = status;
       failed_.Notify();
     };
@@ -67,9 +69,13 @@ class ClusterTest : public ::testing::Test {
     return {std::istreambuf_iterator<char>(file), {}};
   }
 
-  std::string WaitForNotice() {
+  // Waits for one that has `text`; or for the failure, after which there is none.
+  std::string WaitForNotice(const std::string& text = "") {
     absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(+[](std::string* notice) { return !notice->empty(); }, &notice_));
+    const auto said = [&] {
+      return (!notice_.empty() && absl::StrContains(notice_, text)) || failed_.HasBeenNotified();
+    };
+    mutex_.Await(absl::Condition(&said));
     return notice_;
   }
 
@@ -105,8 +111,48 @@ TEST_F(ClusterTest, WorkersAreToldWhereAndOnWhatToCompute) {
   ASSERT_TRUE(cluster.ok()) << cluster.status();
   failed_.WaitForNotification();
   EXPECT_THAT(std::string(failure_.message()),
-              HasSubstr("--coordinator=127.0.0.1:4711 --worker_id=local-1 --device=cpu "
-                        "--interface_address=127.0.0.1"));
+              HasSubstr("--coordinator=127.0.0.1:4711 --worker_id=local-1 --device=cpu\n"));
+}
+
+TEST_F(ClusterTest, ASocketIsListenedAtAgainWhereItWas) {
+  Install("coordinator", R"(
+for word in "$@"; do case $word in
+  --data_dir=*) dir=${word#*=};; --port_file=*) port=${word#*=};; --listen=*) listen=${word#*=};;
+esac; done
+echo $listen >> "$dir/listened"; echo "$$" > "$dir/coordinator.pid"; echo "$listen" > "$port"
+exec tail -f /dev/null
+)");
+  Install("worker", kGoodWorker);
+  options_.listen = "unix:" + folder_ + "/socket";
+  const auto cluster = Cluster::Start(options_);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  EXPECT_EQ((*cluster)->address(), options_.listen);
+  int pid = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(Read("coordinator.pid"), &pid));
+  kill(pid, SIGKILL);
+  WaitForNotice();
+  while (Read("listened").size() < 2 * (options_.listen.size() + 1)) sched_yield();
+  EXPECT_EQ(Read("listened"), absl::StrCat(options_.listen, "\n", options_.listen, "\n"));
+  EXPECT_THAT(Read("logs/local-1.log"), HasSubstr("--coordinator=" + options_.listen));
+}
+
+TEST_F(ClusterTest, NoMoreFilesIsAnErrorAndNoEnd) {
+  Install("coordinator", kGoodCoordinator);
+  Install("worker", kGoodWorker);
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  // From none on up to enough: at some of them each file is the one too many.
+  int refused = 0;
+  for (rlim_t files = 3; files < 200; ++files) {
+    const rlimit few = {files, before.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+    auto cluster = Cluster::Start(options_);
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+    if (cluster.ok()) break;
+    ++refused;
+    EXPECT_NE(cluster.status().message(), "");
+  }
+  EXPECT_GT(refused, 0);
 }
 
 TEST(CountGpusTest, TheEnvironmentCanHideThem) {
@@ -118,20 +164,28 @@ TEST(CountGpusTest, TheEnvironmentCanHideThem) {
   EXPECT_EQ(CountGpus() > 0, std::filesystem::exists("/dev/nvidia0"));
 }
 
-TEST_F(ClusterTest, ATemporaryFolderGoesUnlessKept) {
+TEST_F(ClusterTest, AFolderIsRequired) {
   Install("coordinator", kGoodCoordinator);
   Install("worker", kGoodWorker);
   options_.data_dir = "";
-  for (const bool keep : {false, true}) {
-    const auto cluster = Cluster::Start(options_);
-    ASSERT_TRUE(cluster.ok()) << cluster.status();
-    const std::string folder = (*cluster)->data_dir();
-    EXPECT_TRUE(std::filesystem::exists(folder));
-    if (keep) (*cluster)->KeepData();
-    (*cluster)->Stop();
-    EXPECT_EQ(std::filesystem::exists(folder), keep);
-    std::filesystem::remove_all(folder);
-  }
+  EXPECT_EQ(Cluster::Start(options_).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(ClusterTest, ARefusedStartLeavesTheAddressOfTheFoldersClusterAlone) {
+  // Puts nothing else into the folder, so that it is taken a second time.
+  Install("coordinator", R"(
+for word in "$@"; do case $word in --port_file=*) port=${word#*=};; esac; done
+echo "127.0.0.1:4711" > "$port"
+exec tail -f /dev/null
+)");
+  Install("worker", kGoodWorker);
+  const auto cluster = Cluster::Start(options_);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  EXPECT_EQ(Read("address"), "127.0.0.1:4711\n");
+  Install("coordinator", "echo 'another coordinator has the folder' >&2; exit 1");
+  EXPECT_THAT(std::string(Cluster::Start(options_).status().message()),
+              HasSubstr("another coordinator has the folder"));
+  EXPECT_EQ(Read("address"), "127.0.0.1:4711\n");
 }
 
 TEST_F(ClusterTest, AKilledCoordinatorComesBackOnItsPort) {
@@ -155,6 +209,57 @@ TEST_F(ClusterTest, AKilledWorkerIsReplaced) {
   ASSERT_TRUE(cluster.ok()) << cluster.status();
   EXPECT_EQ(WaitForNotice(),
             "worker local-1 was killed by signal 11 (Segmentation fault); local-2 takes its place");
+}
+
+TEST_F(ClusterTest, AProgramThatSomebodyTellsToEndIsStartedAgain) {
+  Install("coordinator", R"(
+for word in "$@"; do case $word in
+  --data_dir=*) dir=${word#*=};; --port_file=*) port=${word#*=};; --listen=*) listen=${word#*=};;
+esac; done
+tail -f /dev/null &
+trap "kill $!; exit 0" TERM
+echo "$$" > "$dir/coordinator.pid"; echo "${listen%:*}:4711" > "$port"
+wait
+)");
+  Install("worker", kGoodWorker);
+  options_.min_restart_delay = absl::ZeroDuration();
+  const auto cluster = Cluster::Start(options_);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  int pid = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(Read("coordinator.pid"), &pid));
+  kill(pid, SIGTERM);
+  EXPECT_EQ(WaitForNotice(),
+            "the coordinator ended with exit code 0; it said nothing; it was started again");
+  EXPECT_FALSE(failed_.HasBeenNotified());
+}
+
+TEST_F(ClusterTest, AStartThatFailsIsTriedAgain) {
+  Install("coordinator", kGoodCoordinator);
+  // It takes away what the next start needs.
+  const std::string worker = folder_ + "/bin/worker";
+  Install("worker", absl::StrCat("case \"$*\" in *local-1\\ *) mv ", worker, " ", worker,
+                                 ".away; kill -KILL $$;; esac; ", kGoodWorker));
+  options_.min_restart_delay = absl::Milliseconds(1);
+  const auto cluster = Cluster::Start(options_);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  WaitForNotice("could not be started again");
+  EXPECT_THAT(notice_, HasSubstr("worker local-1 could not be started again: cannot start or log"));
+  std::filesystem::rename(worker + ".away", worker);
+  EXPECT_EQ(WaitForNotice("takes its place"),
+            "worker local-1 was killed by signal 9 (Killed); local-2 takes its place");
+  EXPECT_FALSE(failed_.HasBeenNotified());
+}
+
+TEST_F(ClusterTest, StartsThatFailAreBounded) {
+  Install("coordinator", kGoodCoordinator);
+  Install("worker", absl::StrCat("rm ", folder_, "/bin/worker; kill -KILL $$"));
+  options_.max_restarts_per_hour = 3;
+  options_.min_restart_delay = absl::ZeroDuration();
+  const auto cluster = Cluster::Start(options_);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  failed_.WaitForNotification();
+  EXPECT_THAT(std::string(failure_.message()),
+              HasSubstr("bin/worker: No such file or directory, after 3 restarts within 1h"));
 }
 
 TEST_F(ClusterTest, AWorkerThatGivesUpIsQuoted) {

@@ -1,8 +1,14 @@
 #include "client/lib/grpc_status.h"
 
+#include <unistd.h>
+
+#include <cerrno>
+
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
+#include "common/unix_socket.h"
 #include "spec/error.h"
 #include "spec/retry.h"
 
@@ -18,6 +24,31 @@ bool IsCutOff(const grpc::Status& status) {
           status.error_message() == "Stream removed");
 }
 
+// Whether the socket's file is there for others.
+bool IsForbidden(const std::string& address) {
+  const absl::StatusOr<std::string> path = UnixSocketPath(address);
+  return path.ok() && access(path->c_str(), W_OK) != 0 && errno == EACCES;
+}
+
+// What others wrote: its lines are told from ours by standing further right.
+std::string Indented(const std::string& message) {
+  return absl::StrReplaceAll(message, {{"\n", "\n  "}});
+}
+
+absl::Status Unreachable(const std::string& address,
+                         const std::map<std::string, std::string>& metadata) {
+  if (IsForbidden(address)) {
+    return MakeError(
+        absl::StatusCode::kPermissionDenied,
+        absl::StrCat("the coordinator at ", address, " is another user's, and serves nobody else"),
+        "COORDINATOR_PRIVATE", metadata);
+  }
+  return MakeError(absl::StatusCode::kUnavailable,
+                   absl::StrCat("no coordinator answers at ", address,
+                                "; start one with `evograd up` or name another with --coordinator"),
+                   "COORDINATOR_UNREACHABLE", metadata);
+}
+
 }  // namespace
 
 absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
@@ -31,7 +62,7 @@ absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
                      {{"address", address}, {"grpc", status.error_message()}});
   }
   const absl::Status detailed =
-      StatusFromWire(status.error_code(), status.error_message(), status.error_details());
+      StatusFromWire(status.error_code(), Indented(status.error_message()), status.error_details());
   bool has_details = false;
   detailed.ForEachPayload([&](absl::string_view, const absl::Cord&) { has_details = true; });
   if (has_details) return detailed;
@@ -39,11 +70,7 @@ absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
                                                        {"grpc", status.error_message()}};
   switch (status.error_code()) {
     case grpc::StatusCode::UNAVAILABLE:
-      return MakeError(
-          absl::StatusCode::kUnavailable,
-          absl::StrCat("no coordinator answers at ", address,
-                       "; start one with `evograd up` or name another with --coordinator"),
-          "COORDINATOR_UNREACHABLE", metadata);
+      return Unreachable(address, metadata);
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       return MakeError(
           absl::StatusCode::kDeadlineExceeded,
@@ -54,7 +81,7 @@ absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
       return MakeError(
           absl::StatusCode::kUnimplemented,
           absl::StrCat("what listens at ", address, " is no coordinator of this version (",
-                       status.error_message(), ")"),
+                       Indented(status.error_message()), ")"),
           "COORDINATOR_UNKNOWN_METHOD", metadata);
     default:
       return detailed;

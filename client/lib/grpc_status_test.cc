@@ -53,6 +53,14 @@ TEST(FromGrpcTest, NobodyThereIsSaidPlainly) {
   EXPECT_EQ(FromGrpc(grpc::Status(grpc::StatusCode::ABORTED, "x"), "a:1").message(), "x");
 }
 
+TEST(FromGrpcTest, FurtherLinesStandFurtherRight) {
+  const std::string two = "no job\nevograd: all is well";
+  for (const grpc::Status& status : {WithDetails(grpc::StatusCode::NOT_FOUND, two),
+                                     grpc::Status(grpc::StatusCode::ABORTED, two)}) {
+    EXPECT_EQ(FromGrpc(status, "a:1").message(), "no job\n  evograd: all is well");
+  }
+}
+
 TEST(FromGrpcTest, WhatTheOtherSideCancelsIsALostCoordinator) {
   for (const grpc::Status& status :
        {grpc::Status(grpc::StatusCode::CANCELLED, "CANCELLED"),

@@ -142,11 +142,13 @@ absl::StatusOr<Answer> CheckpointCalls::Finish(const v1::UploadCheckpointRequest
 
 void CheckpointCalls::Damaged(const DamagedCheckpointInput& input) {
   JobEntry* job = state_.jobs.FindByUid(input.job_uid);
-  state_.Answer(input.call, Answer(Done{}));
-  if (job == nullptr) return;
+  // A record goes before its file: where it is gone, the file was removed, not lost.
+  const absl::Status gone = NoSuchCheckpoint(input.checkpoint.name());
+  if (job == nullptr) return state_.Answer(input.call, gone);
   const auto known = job->checkpoints.find(input.checkpoint.step());
   if (known == job->checkpoints.end() || known->second.sha256() != input.checkpoint.sha256())
-    return;
+    return state_.Answer(input.call, gone);
+  state_.Answer(input.call, Answer(Done{}));
   job->checkpoints.erase(known);
   state_.effects.records.push_back(CheckpointRemoval{job->uid(), input.checkpoint.step()});
   MarkBest(&state_, job);

@@ -50,20 +50,27 @@ void Groups::EndGeneration(JobEntry* job, const std::string& reason) {
 }
 
 void Groups::WorkerLost(WorkerEntry* worker, const std::string& reason) {
-  const WorkerId id = worker->id;
-  const WorkerPhase phase = worker->phase;
-  const bool of_group = worker->assigned() && !worker->newcomer();
-  JobEntry* job = of_group ? state_.jobs.FindByUid(worker->job_uid) : nullptr;
+  const WorkerEntry lost = *worker;
+  const WorkerId& id = lost.id;
+  JobEntry* job = lost.assigned() ? state_.jobs.FindByUid(lost.job_uid) : nullptr;
   state_.workers.Remove(id);
   state_.dirty = true;
   if (job == nullptr) return;
+  if (lost.phase == WorkerPhase::kPreparing) BlameForLoss(lost, job, reason);
+  if (lost.newcomer()) return;
   Group& group = job->active->group;
   group.missing.insert(id);
   group.grace_until_ms =
       std::max(group.grace_until_ms, state_.now.monotonic_ms + limits::kReattachGraceMs);
   group.disturbed = true;
   group.disturbance = absl::StrCat("worker ", id.value(), " was lost: ", reason);
-  if (phase == WorkerPhase::kMember) EndGeneration(job, std::string(group.disturbance));
+  const bool in_generation =
+      group.phase != GroupPhase::kNone && lost.generation == job->job().generation() &&
+      (lost.phase == WorkerPhase::kMember || lost.phase == WorkerPhase::kLeaving);
+  if (lost.phase == WorkerPhase::kMember) EndGeneration(job, std::string(group.disturbance));
+  if (job->active == nullptr || !in_generation || group.progressed || group.loss_counted) return;
+  group.loss_counted = true;
+  BlameForLoss(lost, job, reason);
 }
 
 void Groups::WorkerLeft(WorkerEntry* worker, const v1::GenerationLeft& left) {
@@ -89,14 +96,33 @@ void Groups::WorkerLeft(WorkerEntry* worker, const v1::GenerationLeft& left) {
     group.estranged[worker->id].insert(suspect);
     group.unreachable = true;
   }
+  const bool own_reason = !left.reason().empty() && left.suspect_ranks_size() == 0;
+  if (own_reason) group.excused.insert(worker->id);
   if (!unasked) return;
-  if (left.suspect_ranks_size() == 0) group.excused.insert(worker->id);
   group.disturbed = true;
   group.disturbance =
       absl::StrCat("worker ", worker->id.value(),
                    " left: ", left.reason().empty() ? "it gave no reason" : left.reason());
   // A copy: the job, and its group, may end with the generation.
   EndGeneration(job, std::string(group.disturbance));
+  if (job->active == nullptr || !own_reason || worker->has_state) return;
+  // It keeps the others from getting anywhere, and takes nothing with it.
+  if (job->active->trials.fruitless < limits::kFruitlessBeforeBlame || !MayLeaveOut(*job)) return;
+  PutAside(*worker, job, /*any_job=*/false, left.reason());
+  Release(worker, job->job().name());
+  job->active->trials.retry_at_ms = 0;
+}
+
+bool Groups::MayComeBack(const JobEntry& job, const WorkerEntry& worker) {
+  int others = 0;
+  for (const WorkerEntry* other : state_.workers.AssignedTo(job.uid())) {
+    if (other->id != worker.id && !other->newcomer()) ++others;
+  }
+  const bool left_out = job.active->trials.fruitless >= limits::kFruitlessBeforeBlame &&
+                        others >= job.job().spec().min_workers();
+  const int64_t now = state_.now.monotonic_ms;
+  if (!left_out) state_.set_aside.CameBack(worker.id, job.uid(), now);
+  return !state_.set_aside.Covers(worker.id, job.uid(), now);
 }
 
 void Groups::Reattach(JobEntry* job, WorkerEntry* worker, int64_t generation) {

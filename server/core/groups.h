@@ -34,6 +34,9 @@ class Groups {
   // The job got further: `newly` by a step that was not committed before.
   void Progressed(JobEntry* job, bool newly);
 
+  // Whether a worker that holds the job's state is taken back. Its streams may have broken before;
+  // where they do so again and again the others go on without it.
+  bool MayComeBack(const JobEntry& job, const WorkerEntry& worker);
   // A worker came (back) with the state of a job that goes on: it is asked to leave its old
   // generation.
   void Reattach(JobEntry* job, WorkerEntry* worker, int64_t generation);
@@ -66,17 +69,20 @@ class Groups {
     std::vector<WorkerEntry*> prepared;
     std::vector<WorkerEntry*> preparing;
 
-    bool empty() const { return members.empty() && prepared.empty(); }
-    // Those that its next generation can count on; newcomers that still read only where it cannot
-    // begin without them.
-    int Count(int min_workers) const;
+    // Those that its next generation can count on.
+    size_t ready() const { return members.size() + prepared.size(); }
+    bool empty() const { return ready() == 0; }
   };
   using Members = std::map<std::string, Held>;
 
   // A worker is not used for the job, or for any, for a while; the job's user is told.
   void PutAside(const WorkerEntry& worker, JobEntry* job, bool any_job, const std::string& reason);
+  // A worker was lost before it had computed anything for the job.
+  void BlameForLoss(const WorkerEntry& worker, JobEntry* job, const std::string& reason);
   // Whether what failed on the worker fails the job.
   bool IsTheJobsFault(const JobEntry& job, const WorkerEntry& worker);
+  // Whether its group is large enough to go on without one.
+  bool MayLeaveOut(const JobEntry& job) const;
   // Whether a worker that is connected and not set aside could still do it.
   bool AnotherMayDo(const JobEntry& job, const WorkerId& than);
   // After a generation without a result, whose members could not reach each other: one is set
@@ -87,6 +93,8 @@ class Groups {
   // Looks for engines that stand still, and for groups all of whose members wait for each other.
   void WatchProgress();
   void WatchGroup(JobEntry* job);
+  // What the member's engine does instead of getting on; empty: nothing that is known.
+  std::string Standstill(const JobEntry& job, const WorkerEntry& member) const;
 
   void SettleOnce();
   Members MembersByJob();
@@ -108,7 +116,7 @@ class Groups {
   void Apply(const Placement& placement, Members* members);
   void Cut(JobEntry* job, const Held& held, const std::vector<WorkerId>& added);
   void Start(JobEntry* job, const std::vector<WorkerEntry*>& ranks);
-  void Wait(JobEntry* job, bool holds_workers, const std::string& reason);
+  void Wait(JobEntry* job, const Held& held, const std::string& reason);
   void ResolveStuckGroups(const Members& members);
   void WakeAt(int64_t monotonic_ms);
 

@@ -1,15 +1,39 @@
 // What failed, whose fault it is, and what becomes of it: see Groups.
 #include <algorithm>
+#include <deque>
 #include <set>
 #include <tuple>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "common/service_limits.h"
 #include "server/core/groups.h"
 
 namespace evograd {
+namespace {
+
+// For how long nothing need move, in seconds.
+double Patience(const JobEntry& job) {
+  const double patience = job.job().spec().collective_timeout_seconds();
+  // Before its first result a group reads data, from disks that may be slow.
+  return job.active->group.progressed ? patience
+                                      : std::max(patience, limits::kPrepareStillMs / 1000.0);
+}
+
+// Whether the engine does "step N" and no evaluation belongs to it, which may take any time.
+bool IsPlainStep(const JobEntry& job, absl::string_view doing) {
+  int64_t step = 0;
+  if (!absl::ConsumePrefix(&doing, "step ") || !absl::SimpleAtoi(doing, &step)) return false;
+  const int64_t interval = job.job().spec().evaluation_interval_steps();
+  return interval <= 0 || (step % interval != 0 && (step + 1) % interval != 0);
+}
+
+}  // namespace
 
 void Groups::PutAside(const WorkerEntry& worker, JobEntry* job, bool any_job,
                       const std::string& reason) {
@@ -53,6 +77,37 @@ void Groups::WorkerFailed(WorkerEntry* worker, JobEntry* job, v1::FailureScope s
   Release(worker, job->job().name());
 }
 
+void Groups::BlameForLoss(const WorkerEntry& worker, JobEntry* job, const std::string& reason) {
+  const SetAside::Job of{job->uid(), job->job().name()};
+  const int64_t now = state_.now.monotonic_ms;
+  const int processes =
+      state_.set_aside.Lost({worker.id, worker.hello.process_nonce()}, of, reason, now);
+  if (!state_.set_aside.Covers(worker.id, job->uid(), now)) return;
+  state_.AddNotice(
+      job, worker.id,
+      absl::StrCat(worker.id.value(), " is ", state_.set_aside.Reason(worker.id, now)));
+  Trials& trials = job->active->trials;
+  // Another set of workers need not wait.
+  trials.retry_at_ms = 0;
+  // What killed all its processes, with no step by anybody in between, will kill the next one.
+  if (processes < limits::kMaxFailuresWithoutProgress ||
+      trials.fruitless < limits::kMaxFailuresWithoutProgress || AnotherMayDo(*job, worker.id)) {
+    return;
+  }
+  v1::JobError error;
+  error.set_code(static_cast<int>(absl::StatusCode::kUnavailable));
+  error.set_worker(WorkerName(worker.id));
+  error.set_message(absl::StrCat("worker ", worker.id.value(), " was lost ", processes,
+                                 " times before it had computed a step, and no other worker is "
+                                 "there to do it; the last time: ",
+                                 reason));
+  FailJob(job, std::move(error));
+}
+
+bool Groups::MayLeaveOut(const JobEntry& job) const {
+  return static_cast<int>(job.active->group.ranks.size()) > job.job().spec().min_workers();
+}
+
 bool Groups::AnotherMayDo(const JobEntry& job, const WorkerId& than) {
   const Make make{job.record.device_kind, job.job().numerics()};
   for (const auto& [id, worker] : state_.workers.all()) {
@@ -92,8 +147,11 @@ bool Groups::BlameForUnreachable(JobEntry* job) {
   std::tuple<bool, size_t, size_t> worst;
   for (size_t rank = 0; rank < group.ranks.size(); ++rank) {
     const WorkerId& id = group.ranks[rank];
-    const auto estranged = group.estranged.find(id);
-    const size_t from = estranged == group.estranged.end() ? 0 : estranged->second.size();
+    size_t from = 0;
+    if (const auto found = group.estranged.find(id); found != group.estranged.end()) {
+      // Who left by itself could not be reached by anybody.
+      for (const WorkerId& other : found->second) from += group.excused.count(other) == 0;
+    }
     WorkerEntry* worker = state_.workers.Find(id);
     if ((from == 0 && !group.estranged.empty()) || group.excused.count(id) > 0 ||
         worker == nullptr || worker->job_uid != job->uid()) {
@@ -108,8 +166,9 @@ bool Groups::BlameForUnreachable(JobEntry* job) {
   if (blamed == nullptr) return false;
   // All have worked together: the network between them may heal, but not for ever.
   const bool all_worked = !trials.worked.empty() && !std::get<0>(worst);
-  const bool others_do = static_cast<int>(group.ranks.size()) > job->job().spec().min_workers();
-  if (all_worked && (trials.fruitless < limits::kFruitlessBeforeBlame || !others_do)) return false;
+  if (all_worked && (trials.fruitless < limits::kFruitlessBeforeBlame || !MayLeaveOut(*job))) {
+    return false;
+  }
   PutAside(*blamed, job, /*any_job=*/false, group.disturbance);
   Release(blamed, job->job().name());
   job->active->trials.retry_at_ms = 0;
@@ -123,9 +182,16 @@ void Groups::Progressed(JobEntry* job, bool newly) {
   if (newly) {
     active.trials.failures.clear();
     active.trials.restarts = 0;
+    active.trials.fruitless = 0;
+    active.trials.retry_at_ms = 0;
   }
-  if (group.progressed) return;
+  // What the donor brought with it says nothing about the others.
+  const bool brought = newly && job->job().committed_steps() <= group.first_step;
+  if (group.progressed || brought) return;
   group.progressed = true;
+  // It may come after the generation has ended.
+  active.trials.fruitless = 0;
+  active.trials.retry_at_ms = 0;
   active.trials.worked = std::set<WorkerId>(group.ranks.begin(), group.ranks.end());
   for (const WorkerId& id : group.ranks) state_.set_aside.DidWell(id, job->uid());
   // A group that has shown that it works may grow.
@@ -149,11 +215,30 @@ void Groups::WatchProgress() {
   }
 }
 
+std::string Groups::Standstill(const JobEntry& job, const WorkerEntry& member) const {
+  const v1::Heartbeat& doing = member.doing;
+  if (doing.doing().empty()) return "";
+  if (doing.still_seconds() >= Patience(job)) {
+    return absl::StrCat("its engine has stood still for ",
+                        static_cast<int64_t>(doing.still_seconds()), " s at `", doing.doing(), "`");
+  }
+  const std::deque<double>& recent = job.active->recent_seconds;
+  if (!job.active->group.progressed || recent.empty() || !IsPlainStep(job, doing.doing())) {
+    return "";
+  }
+  const double longest = *std::max_element(recent.begin(), recent.end());
+  const double endless = std::max(
+      {Patience(job), limits::kEndlessStepMs / 1000.0, limits::kEndlessStepFactor * longest});
+  const double busy = std::min(static_cast<double>(member.busy_ms) / 1000, doing.doing_seconds());
+  if (busy < endless) return "";
+  return absl::StrCat("its engine has been busy for ", static_cast<int64_t>(busy), " s at `",
+                      doing.doing(), "`, where the longest of the last ", recent.size(),
+                      " steps took ", absl::StrFormat("%.3g", longest), " s");
+}
+
 void Groups::WatchGroup(JobEntry* job) {
   const Group& group = job->active->group;
-  double patience = job->job().spec().collective_timeout_seconds();
-  // Before its first result a group reads data, from disks that may be slow.
-  if (!group.progressed) patience = std::max(patience, limits::kPrepareStillMs / 1000.0);
+  const double patience = Patience(*job);
   size_t waiting = 0;
   for (const WorkerId& id : group.ranks) {
     WorkerEntry* worker = state_.workers.Find(id);
@@ -163,12 +248,11 @@ void Groups::WatchGroup(JobEntry* job) {
       if (doing.doing_seconds() >= patience) ++waiting;
       continue;
     }
-    if (doing.doing().empty() || doing.still_seconds() < patience) continue;
+    const std::string standstill = Standstill(*job, *worker);
+    if (standstill.empty()) continue;
     v1::JobError error;
     error.set_code(static_cast<int>(absl::StatusCode::kDeadlineExceeded));
-    error.set_message(absl::StrCat("its engine has stood still for ",
-                                   static_cast<int64_t>(doing.still_seconds()), " s at `",
-                                   doing.doing(), "`"));
+    error.set_message(standstill);
     error.set_worker(WorkerName(id));
     return WorkerFailed(worker, job, v1::ANY_JOB_HERE, std::move(error));
   }

@@ -19,6 +19,7 @@ using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using testing::ToyRequest;
 
 constexpr char kNoData[] = "there is no train-images-idx3-ubyte in /data";
@@ -55,6 +56,27 @@ class GroupsFailuresTest : public testing::WorldTest {
   void DeliverAll(const std::string& id) {
     while (world_.DeliverToWorker(id)) {
     }
+  }
+
+  void SendAll(const std::string& id) {
+    while (world_.DeliverToCoordinator(id)) {
+    }
+  }
+
+  // It hears what there is, does one thing and says what it has to.
+  void Turn(const std::string& id) {
+    DeliverAll(id);
+    world_.Work(id);
+    SendAll(id);
+  }
+
+  // Until job1 is in that generation.
+  void WaitForGeneration(int64_t generation, int64_t limit_ms) {
+    for (int64_t passed = 0; Job("job1").generation() < generation && passed < limit_ms;
+         passed += limits::kTickIntervalMs) {
+      world_.Pass(limits::kTickIntervalMs);
+    }
+    ASSERT_EQ(Job("job1").generation(), generation) << Job("job1").ShortDebugString();
   }
 
   // job1 computes on w1, and w2 is called into its second generation.
@@ -273,20 +295,20 @@ TEST_F(GroupsFailuresTest, WhatIsInDoubtIsNotGoneOnWithButWhatIsNotIs) {
 
 TEST_F(GroupsFailuresTest, ANewcomerForWhomThereIsNoRoomAnyMoreIsFree) {
   world_.AddWorker("w1");
+  world_.AddWorker("w3");
   ASSERT_TRUE(world_.Create("job1", 60, 1, 2).ok());
   RunToStep("job1", 4);
+  world_.CutStream("w3");
+  RunToStep("job1", 8);
   world_.AddWorker("w2");
   world_.Pass(limits::kGrowthDelayMs + limits::kTickIntervalMs);
   DeliverAll("w2");
   ASSERT_EQ(Worker("w2").state(), v1::PREPARING);
-  // The group is formed anew and takes w3, before w2 is ready.
-  world_.AddWorker("w3");
-  world_.worker("w1")->LeaveUnasked("for a reason of its own");
-  DeliverAll("w1");
-  world_.Work("w1");
-  while (world_.DeliverToCoordinator("w1")) {
-  }
-  EXPECT_EQ(Job("job1").workers_size(), 2);
+  // The group is formed anew, and w3 is back before w2 is ready.
+  world_.CutStream("w1");
+  for (const char* id : {"w1", "w3"}) world_.Dial(id);
+  for (const char* id : {"w1", "w3"}) Turn(id);
+  EXPECT_THAT(Job("job1").workers(), ElementsAre("workers/w1", "workers/w3"));
   world_.Quiesce();
   ExpectFinished("job1");
   EXPECT_FALSE(world_.worker("w2")->holds_job());
@@ -311,9 +333,7 @@ TEST_F(GroupsFailuresTest, AFailureForAnyJobKeepsTheWorkerFromAllJobs) {
   EXPECT_EQ(Job("job2").state(), v1::PENDING);
   // Its next process is another one.
   world_.Kill("w1");
-  world_.AddWorker("w1")->identity()->set_process_nonce("another");
-  world_.CutStream("w1");
-  world_.Dial("w1");
+  world_.AddWorker("w1");
   world_.RunUntilEnded("job2", 15'000);
   ExpectFinished("job1");
   ExpectFinished("job2");
@@ -384,8 +404,28 @@ TEST_F(GroupsFailuresTest, AJobThatStandsStillSaysWhy) {
   world_.Pass(2000);
   Beat("w1", "evaluation", 11, 0, false);
   EXPECT_EQ(Job("job1").reason(), "computing on 1 worker; w1 is at `evaluation`");
+  Beat("w1", "step 5", 12, 12, true);
+  EXPECT_EQ(Job("job1").reason(), "computing on 1 worker; w1 is at `step 5`, waiting for others");
   RunToStep("job1", 5);
   EXPECT_EQ(Job("job1").reason(), "computing on 1 worker");
+}
+
+TEST_F(GroupsFailuresTest, WhereAllWaitForEachOtherThatIsSaid) {
+  world_.AddWorker("w1");
+  world_.AddWorker("w2");
+  ASSERT_TRUE(world_.Create("job1", 30, 2, 2).ok());
+  RunToStep("job1", 4);
+  world_.Pass(limits::kSilentStepMs);
+  Beat("w1", "step 5", 10, 0, true);
+  EXPECT_EQ(Job("job1").reason(), "computing on 2 workers");
+  EXPECT_EQ(Worker("w1").reason(), "step 5, waiting for others for 10 s");
+  Beat("w2", "step 5", 10, 0, true);
+  EXPECT_EQ(Job("job1").reason(), "computing on 2 workers; its workers wait for each other");
+  // One of them is late, not the network.
+  Beat("w2", "storing the checkpoint of step 5", 10, 0, false);
+  EXPECT_EQ(Job("job1").reason(),
+            "computing on 2 workers; w2 is at `storing the checkpoint of step 5`");
+  EXPECT_EQ(Worker("w2").reason(), "storing the checkpoint of step 5 for 10 s");
 }
 
 TEST_F(GroupsFailuresTest, ATroubleIsSeenUntilItIsOver) {
@@ -497,6 +537,275 @@ TEST_F(GroupsFailuresTest, ASecondProcessOfTheSameIdIsRefusedThoughHostAndNumber
   world_.Quiesce();
   ExpectFinished("job1");
   EXPECT_EQ(Job("job1").generation(), 1);
+}
+
+// A group that has enough members does not take one that has shown nothing yet.
+TEST_F(GroupsFailuresTest, AGroupThatLostAMemberGoesOnWithThoseThatWorked) {
+  world_.AddWorker("w1");
+  world_.AddWorker("w2");
+  ASSERT_TRUE(world_.Create("job1", 40, 1, 2).ok());
+  RunToStep("job1", 4);
+  world_.AddWorker("w3")->FailToPrepare(kNoData);
+  world_.Kill("w2");
+  RunToStep("job1", 8);
+  EXPECT_THAT(Job("job1").workers(), ElementsAre("workers/w1"));
+  LetNewcomersPrepare();
+  EXPECT_THAT(Notices("job1"), ElementsAre(HasSubstr("w3 is not used for jobs/job1 for 10 s")));
+  world_.Quiesce();
+  ExpectFinished("job1");
+  EXPECT_EQ(Job("job1").generation(), 2);
+}
+
+TEST_F(GroupsFailuresTest, AGroupThatIsTooSmallSaysThatANewcomerStillReads) {
+  world_.AddWorker("w1");
+  world_.AddWorker("w2");
+  ASSERT_TRUE(world_.Create("job1", 40, 2, 3).ok());
+  RunToStep("job1", 4);
+  world_.AddWorker("w3");
+  world_.Pass(limits::kGrowthDelayMs + limits::kTickIntervalMs);
+  DeliverAll("w3");
+  world_.Kill("w2");
+  Turn("w1");
+  EXPECT_EQ(Job("job1").reason(),
+            "waiting for 1 more CPU worker; none is free; w3 still reads the job's data");
+  Turn("w3");
+  EXPECT_THAT(Job("job1").workers(), ElementsAre("workers/w1", "workers/w3"));
+  world_.Quiesce();
+  ExpectFinished("job1");
+  EXPECT_EQ(Job("job1").restarts(), 0);
+}
+
+TEST_F(GroupsFailuresTest, AMemberThatDiesInItsFirstStepAgainAndAgainIsLeftOutForLongerAndLonger) {
+  world_.AddWorker("w1");
+  ASSERT_TRUE(world_.Create("job1", 100, 1, 2).ok());
+  for (int death = 1; death <= 4; ++death) {
+    RunToStep("job1", 4 * death);
+    world_.AddWorker("w2");
+    if (death > limits::kLossesBeforeBlame) {
+      const int64_t wait = limits::kSetAsideMinMs << (death - 1 - limits::kLossesBeforeBlame);
+      EXPECT_THAT(Worker("w2").reason(),
+                  AllOf(HasSubstr("not used for jobs/job1"),
+                        HasSubstr(absl::StrCat("it was lost ", death - 1, " times"))));
+      world_.Pass(wait - 2000);
+      EXPECT_EQ(Job("job1").workers_size(), 1);
+      world_.Pass(2000);
+    }
+    LetNewcomersPrepare();
+    Turn("w1");
+    ASSERT_EQ(Job("job1").workers_size(), 2) << death;
+    world_.Kill("w2");
+  }
+  // Its machine was mended.
+  RunToStep("job1", 20);
+  world_.AddWorker("w2");
+  world_.Pass(limits::kSetAsideMinMs << 2);
+  LetNewcomersPrepare();
+  Turn("w1");
+  ASSERT_EQ(Job("job1").workers_size(), 2);
+  RunToStep("job1", 30);
+  EXPECT_THAT(Worker("w2").reason(), Not(HasSubstr("not used")));
+  world_.Quiesce();
+  ExpectFinished("job1");
+}
+
+// Accidents between which the group computes.
+TEST_F(GroupsFailuresTest, WhoIsKilledNowAndThenIsUsedAgainAtOnce) {
+  world_.AddWorker("w1");
+  ASSERT_TRUE(world_.Create("job1", 100, 1, 2).ok());
+  for (int kill = 1; kill <= 6; ++kill) {
+    world_.AddWorker("w2");
+    RunToStep("job1", Job("job1").committed_steps() + 2);
+    LetNewcomersPrepare();
+    Turn("w1");
+    RunToStep("job1", Job("job1").committed_steps() + 2);
+    ASSERT_EQ(Job("job1").workers_size(), 2) << kill;
+    world_.Kill("w2");
+  }
+  world_.Quiesce();
+  ExpectFinished("job1");
+  EXPECT_THAT(Notices("job1"), ElementsAre());
+}
+
+TEST_F(GroupsFailuresTest, AnOnlyWorkerThatDiesAgainAndAgainEndsTheJobByItsName) {
+  ASSERT_TRUE(world_.Create("job1", 20, 1, 1).ok());
+  for (int death = 1; death <= limits::kMaxFailuresWithoutProgress; ++death) {
+    ASSERT_NE(Job("job1").state(), v1::FAILED) << death;
+    world_.AddWorker("w1");
+    if (death > limits::kLossesBeforeBlame) {
+      EXPECT_THAT(Job("job1").reason(), HasSubstr("w1 is not used for jobs/job1"));
+    }
+    WaitForGeneration(death, limits::kSetAsideMaxMs);
+    world_.Kill("w1");
+  }
+  EXPECT_EQ(Job("job1").state(), v1::FAILED);
+  EXPECT_THAT(Job("job1").error().message(),
+              HasSubstr("worker w1 was lost 6 times before it had computed a step"));
+  EXPECT_EQ(Job("job1").error().worker(), "workers/w1");
+}
+
+// What the donor computed before does not show that the others can.
+TEST_F(GroupsFailuresTest, ResultsThatADonorBringsAreNoStepOfItsGroup) {
+  world_.AddWorker("w1");
+  world_.AddWorker("w2");
+  v1::CreateJobRequest request = ToyRequest("job1", 30, 2, 2);
+  request.mutable_spec()->set_pipeline_depth(4);
+  ASSERT_TRUE(world_.Create(request).ok());
+  RunToStep("job1", 4);
+  for (int i = 0; i < 4; ++i) world_.Work("w1");
+  world_.CutStream("w1");
+  world_.Dial("w1");
+  Turn("w2");
+  Turn("w1");
+  ASSERT_EQ(Job("job1").generation(), 2);
+  const int64_t before = Job("job1").committed_steps();
+  Turn("w1");
+  ASSERT_GT(Job("job1").committed_steps(), before);
+  world_.Kill("w2");
+  Turn("w1");
+  world_.AddWorker("w2");
+  ASSERT_EQ(Job("job1").generation(), 3);
+  world_.Kill("w2");
+  EXPECT_THAT(Notices("job1"), ElementsAre(HasSubstr("w2 is not used for jobs/job1 for 10 s")));
+  Turn("w1");
+  world_.AddWorker("w2");
+  world_.RunUntilEnded("job1", limits::kSetAsideMinMs + 5000);
+  ExpectFinished("job1");
+}
+
+TEST_F(GroupsFailuresTest, WhoseStreamBreaksAgainAndAgainIsLeftOut) {
+  world_.AddWorker("w1");
+  world_.AddWorker("w2");
+  ASSERT_TRUE(world_.Create("job1", 30, 1, 2).ok());
+  for (int64_t i = 1; i <= 20 && Job("job1").workers_size() == 2; ++i) {
+    WaitForGeneration(i, limits::kRetryMaxMs + 1000);
+    for (const char* id : {"w1", "w2"}) DeliverAll(id);
+    world_.CutStream("w2");
+    // It is back before the others have left.
+    world_.Dial("w2");
+    for (const char* id : {"w1", "w2"}) Turn(id);
+    if (Job("job1").generation() == i) world_.Pass(limits::kTickIntervalMs);
+  }
+  EXPECT_THAT(Job("job1").workers(), ElementsAre("workers/w1"));
+  world_.Quiesce();
+  ExpectFinished("job1");
+}
+
+TEST_F(GroupsFailuresTest, WhoLeavesAgainAndAgainWithoutAnythingToLoseIsLeftOut) {
+  world_.AddWorker("w1");
+  world_.AddWorker("w2");
+  ASSERT_TRUE(world_.Create("job1", 30, 1, 2).ok());
+  for (int64_t i = 1; i <= 20 && Job("job1").workers_size() == 2; ++i) {
+    WaitForGeneration(i, limits::kRetryMaxMs + 1000);
+    world_.worker("w1")->LeaveUnasked("checkpoint 5 could not be fetched");
+    for (const char* id : {"w1", "w2"}) Turn(id);
+  }
+  EXPECT_THAT(Job("job1").workers(), ElementsAre("workers/w2"));
+  EXPECT_THAT(Notices("job1"),
+              ElementsAre(HasSubstr("w1 is not used for jobs/job1 for 10 s: checkpoint 5")));
+  world_.Quiesce();
+  ExpectFinished("job1");
+}
+
+// That it could not be reached is no fault of those that tried.
+TEST_F(GroupsFailuresTest, WhoLeftByItselfIsTheReasonWhyOthersCouldNotReachIt) {
+  GrowToTwo();
+  DeliverAll("w1");
+  world_.worker("w1")->LeaveUnasked("for a reason of its own");
+  world_.Work("w1");
+  // What followed from it is heard first.
+  world_.worker("w2")->LeaveUnasked("cannot connect to rank 0", {0});
+  Turn("w2");
+  SendAll("w1");
+  EXPECT_THAT(Notices("job1"), ElementsAre());
+  EXPECT_EQ(Job("job1").workers_size(), 2);
+  world_.Quiesce();
+  ExpectFinished("job1");
+}
+
+TEST_F(GroupsFailuresTest, ResultsThatComeAfterTheGenerationHasEndedAreProgress) {
+  world_.AddWorker("w1");
+  world_.AddWorker("w2");
+  ASSERT_TRUE(world_.Create("job1", 60, 2, 2).ok());
+  for (int64_t i = 1; i <= limits::kMaxFruitlessGenerations + 5; ++i) {
+    ASSERT_EQ(Job("job1").generation(), i) << Job("job1").ShortDebugString();
+    DeliverAll("w1");
+    // It joins and computes a step; that is on its way when w2 leaves.
+    for (int phase = 0; phase < 3; ++phase) world_.Work("w1");
+    world_.worker("w2")->LeaveUnasked("a peer was lost");
+    Turn("w2");
+    SendAll("w1");
+    EXPECT_EQ(Job("job1").committed_steps(), i);
+    Turn("w1");
+  }
+  world_.Quiesce();
+  ExpectFinished("job1");
+}
+
+TEST_F(GroupsFailuresTest, AJobWhoseStateIsDroppedAgainAndAgainWithoutANewStepFails) {
+  v1::CreateJobRequest request = ToyRequest("job1", 40, 1, 1);
+  request.mutable_spec()->set_checkpoint_interval_steps(4);
+  request.mutable_spec()->set_max_restarts(2);
+  world_.AddWorker("w1");
+  ASSERT_TRUE(world_.Create(request).ok());
+  RunToStep("job1", 5);
+  for (int64_t generation = 1; generation <= 3; ++generation) {
+    ASSERT_EQ(Job("job1").state(), v1::RUNNING);
+    ASSERT_EQ(Job("job1").generation(), generation);
+    ASSERT_EQ(Job("job1").committed_steps(), 5);
+    // It stores the checkpoint of step 4 again and computes that step anew.
+    for (int i = 0; i < 4 && generation > 1; ++i) Turn("w1");
+    world_.worker("w1")->LoseState("its memory is gone");
+    Turn("w1");
+  }
+  EXPECT_EQ(Job("job1").state(), v1::FAILED);
+  EXPECT_THAT(Job("job1").error().message(),
+              AllOf(HasSubstr("lost 3 times without a new step"), HasSubstr("its memory is gone")));
+}
+
+// An engine that spins uses processor time, and never ends its step.
+TEST_F(GroupsFailuresTest, AnEngineThatIsAtOneStepForEverIsLeftBehind) {
+  for (const int64_t evaluation_interval : {0, 5}) {
+    SCOPED_TRACE(evaluation_interval);
+    const std::string name = absl::StrCat("job", evaluation_interval);
+    v1::CreateJobRequest request = ToyRequest(name, 30, 2, 2);
+    request.mutable_spec()->set_evaluation_interval_steps(evaluation_interval);
+    const std::string a = absl::StrCat("a", evaluation_interval);
+    const std::string b = absl::StrCat("b", evaluation_interval);
+    for (const std::string& id : {a, b}) world_.AddWorker(id);
+    ASSERT_TRUE(world_.Create(request).ok());
+    RunToStep(name, 4);
+    // Their heartbeats come from here.
+    for (const std::string& id : {a, b}) world_.Freeze(id);
+    const auto beat = [&](int64_t seconds) {
+      Beat(a, "step 4", static_cast<double>(seconds), 0, true);
+      Beat(b, "step 4", static_cast<double>(seconds), 0, false);
+      world_.Pass(1000);
+    };
+    beat(1);
+    // All was stopped for an hour: that is no work.
+    world_.Stall(3'600'000);
+    for (int64_t second = 3602; second < 3600 + limits::kEndlessStepMs / 1000 - 5; ++second) {
+      beat(second);
+    }
+    EXPECT_EQ(Job(name).generation(), 1);
+    EXPECT_THAT(Job(name).reason(), HasSubstr(b + " is at `step 4`"));
+    EXPECT_THAT(Notices(name), ElementsAre());
+    for (int64_t second = 0; second < 20 && Notices(name).empty(); ++second) {
+      beat(3600 + limits::kEndlessStepMs / 1000 + second);
+    }
+    if (evaluation_interval > 0) {
+      // Step 4 ends with an evaluation, which may take any time.
+      EXPECT_THAT(Notices(name), ElementsAre());
+    } else {
+      EXPECT_THAT(Notices(name),
+                  ElementsAre(AllOf(HasSubstr(b + " is set aside for 10 s"),
+                                    HasSubstr("busy for 600 s at `step 4`, where the longest"))));
+    }
+    for (const std::string& id : {a, b}) world_.Thaw(id);
+    world_.RunUntilEnded(name, limits::kSetAsideMinMs + 5000);
+    ExpectFinished(name);
+    for (const std::string& id : {a, b}) world_.Kill(id);
+  }
 }
 
 }  // namespace

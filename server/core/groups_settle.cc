@@ -43,11 +43,6 @@ int64_t LastCheckpointStep(const JobEntry& job) {
   return job.checkpoints.empty() ? 0 : job.checkpoints.rbegin()->first;
 }
 
-int Groups::Held::Count(int min_workers) const {
-  const int ready = static_cast<int>(members.size() + prepared.size());
-  return ready >= min_workers ? ready : ready + static_cast<int>(preparing.size());
-}
-
 Groups::Members Groups::MembersByJob() {
   Members members;
   for (auto& [id, worker] : state_.workers.all()) {
@@ -160,6 +155,13 @@ bool Groups::MayComeBack(const Group& group) const {
 bool Groups::MustWait(JobEntry* job, const Held& held) {
   Group& group = job->active->group;
   const bool patient = state_.now.monotonic_ms < group.grace_until_ms && MayComeBack(group);
+  // Its members dropped what they had computed.
+  if (group.progressed && group.missing.empty() && !group.distrusted && !held.members.empty() &&
+      !AnyHasState(held.members)) {
+    group.progressed = false;
+    BeginRestart(job);
+    return false;
+  }
   group.reattaching = group.reattaching && patient && !group.missing.empty();
   if (!group.reattaching && (AnyHasState(held.members) || group.missing.empty())) return false;
   if (group.reattaching || (patient && HasProgress(*job))) {
@@ -202,7 +204,7 @@ void Groups::BeginRestart(JobEntry* job) {
   if (trials.restarts >= proto.spec().max_restarts()) {
     v1::JobError error;
     error.set_code(static_cast<int>(absl::StatusCode::kUnavailable));
-    error.set_message(absl::StrCat("all workers that held the job's state were lost ",
+    error.set_message(absl::StrCat("the state that the job's workers held was lost ",
                                    trials.restarts + 1,
                                    " times without a new step in between, and max_restarts is ",
                                    proto.spec().max_restarts(), "; the last time: ", why));
@@ -226,7 +228,8 @@ Demand Groups::DemandOf(const JobEntry& job, const Held& held) const {
   demand.min_workers = spec.min_workers();
   demand.max_workers = spec.max_workers();
   demand.running = job.active->group.phase == GroupPhase::kRunning;
-  demand.held = held.Count(demand.running ? demand.max_workers : demand.min_workers);
+  // Those that still read are on their way into a group that computes; others do not wait for them.
+  demand.held = static_cast<int>(held.ready() + (demand.running ? held.preparing.size() : 0));
   // Another make would not repeat the committed steps bit by bit.
   for (const auto* workers : {&held.preparing, &held.prepared, &held.members}) {
     if (!workers->empty()) demand.make = MakeOf(*workers->front());
@@ -246,7 +249,7 @@ void Groups::Apply(const Placement& placement, Members* members) {
     Cut(state_.jobs.FindByUid(uid), (*members)[uid], added);
   }
   for (const auto& [uid, reason] : placement.waiting) {
-    Wait(state_.jobs.FindByUid(uid), !(*members)[uid].empty(), reason);
+    Wait(state_.jobs.FindByUid(uid), (*members)[uid], reason);
   }
   for (const auto& [uid, added] : placement.growths) {
     const int64_t grow_at = state_.last_freed_ms + limits::kGrowthDelayMs;
@@ -271,9 +274,14 @@ void Groups::Prepare(JobEntry* job, const std::vector<WorkerId>& added) {
   }
 }
 
-void Groups::Wait(JobEntry* job, bool holds_workers, const std::string& reason) {
+void Groups::Wait(JobEntry* job, const Held& held, const std::string& reason) {
   ActiveJob& active = *job->active;
+  const bool holds_workers = !held.empty();
   active.waiting = reason;
+  if (!held.preparing.empty()) {
+    absl::StrAppend(&active.waiting, "; ", held.preparing.front()->id.value(),
+                    " still reads the job's data");
+  }
   if (!state_.set_aside.empty()) {
     for (const auto& [id, worker] : state_.workers.all()) {
       if (!state_.set_aside.Covers(id, job->uid(), state_.now.monotonic_ms)) continue;
@@ -324,7 +332,6 @@ void Groups::ResolveStuckGroups(const Members& members) {
 }
 
 void Groups::Cut(JobEntry* job, const Held& held, const std::vector<WorkerId>& added) {
-  const size_t min_workers = static_cast<size_t>(job->job().spec().min_workers());
   const size_t max_workers = static_cast<size_t>(job->job().spec().max_workers());
   std::vector<WorkerEntry*> ranks = held.members;
   std::sort(ranks.begin(), ranks.end(), [](const WorkerEntry* a, const WorkerEntry* b) {
@@ -332,13 +339,9 @@ void Groups::Cut(JobEntry* job, const Held& held, const std::vector<WorkerId>& a
            std::make_tuple(!b->has_state, -b->phases, b->id);
   });
   for (; ranks.size() > max_workers; ranks.pop_back()) Release(ranks.back(), job->job().name());
-  const auto take = [&](const std::vector<WorkerEntry*>& workers, size_t up_to) {
-    for (WorkerEntry* worker : workers) {
-      if (ranks.size() < up_to) ranks.push_back(worker);
-    }
-  };
-  take(held.prepared, max_workers);
-  take(held.preparing, min_workers);
+  for (WorkerEntry* worker : held.prepared) {
+    if (ranks.size() < max_workers) ranks.push_back(worker);
+  }
   for (const WorkerId& id : added) {
     if (ranks.size() < max_workers) ranks.push_back(state_.workers.Find(id));
   }
@@ -388,12 +391,14 @@ void Groups::Start(JobEntry* job, const std::vector<WorkerEntry*>& ranks) {
   group.phase = GroupPhase::kRunning;
   if (from_checkpoint) group.from_checkpoint = job->checkpoints.rbegin()->second.name();
   for (const WorkerEntry* worker : ranks) group.ranks.push_back(worker->id);
+  const int64_t step = donor ? ranks.front()->phases / 2 : LastCheckpointStep(*job);
+  // Between the two updates of a step its result may be there already.
+  group.first_step = donor ? (ranks.front()->phases + 1) / 2 : step;
   job->active->waiting.clear();
   job->active->last_step_ms = state_.now.monotonic_ms;
   state_.jobs.SetIdle(job, false);
   if (proto.state() != v1::RUNNING) state_.SetState(job, v1::RUNNING, "workers were found");
 
-  const int64_t step = donor ? ranks.front()->phases / 2 : LastCheckpointStep(*job);
   state_.AddEvent(job, [&](v1::Event* event) {
     event->mutable_generation_started()->set_generation(proto.generation());
     *event->mutable_generation_started()->mutable_workers() = proto.workers();

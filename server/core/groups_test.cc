@@ -130,6 +130,7 @@ TEST_F(GroupsTest, AMemberThatDoesNotLeaveCountsAsLost) {
   // w2 sends heartbeats but never answers EndGeneration.
   world_.Pass(limits::kLeaveTimeoutMs - 1000);
   EXPECT_TRUE(world_.IsConnected("w2"));
+  EXPECT_EQ(Job("job1").reason(), "forming a new group: waiting for w2 to leave generation 1");
   world_.Pass(1000 + limits::kTickIntervalMs);
   EXPECT_FALSE(world_.IsConnected("w2"));
   world_.Dial("w2");
@@ -392,6 +393,11 @@ TEST_F(GroupsTest, ADamagedCheckpointIsPassedOver) {
   const auto location = std::get<CheckpointLocation>(*world_.Call(find));
   ASSERT_TRUE(
       world_.Call(DamagedCheckpointInput{world_.NextCall(), job.uid(), location.checkpoint}).ok());
+  // Who finds no file after its record is gone is told that, and changes nothing.
+  for (const std::string& uid : {job.uid(), std::string("another")}) {
+    const DamagedCheckpointInput again{world_.NextCall(), uid, location.checkpoint};
+    EXPECT_EQ(world_.Call(again).status().code(), absl::StatusCode::kNotFound);
+  }
   // What the worker says about its failed download is no reason to fail the job.
   v1::WorkerMessage failed;
   failed.mutable_failed()->set_job("jobs/job1");

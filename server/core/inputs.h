@@ -61,7 +61,8 @@ struct FinishUploadInput {
   v1::UploadCheckpointRequest header;
 };
 
-// The file of the checkpoint is missing or does not have its hash.
+// The file of the checkpoint is missing or does not have its hash. NOT_FOUND: it is no longer
+// recorded.
 struct DamagedCheckpointInput {
   CallId call;
   std::string job_uid;

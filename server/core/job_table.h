@@ -29,8 +29,13 @@ struct Group {
   GroupPhase phase = GroupPhase::kNone;
   // Of the last generation cut in this process, by rank.
   std::vector<WorkerId> ranks;
-  // A result of this generation has come.
+  // The first step whose result can only have been computed in this generation: the donor may bring
+  // others with it.
+  int64_t first_step = 0;
+  // A result that was computed in this generation has come.
   bool progressed = false;
+  // A member was lost before that: those lost after it may be so in consequence.
+  bool loss_counted = false;
   // The checkpoint that this generation began from; empty where it did not.
   std::string from_checkpoint;
   // That checkpoint turned out to be damaged: what its restorer says about its failure is no news.

@@ -14,18 +14,43 @@ std::string MachineState::Silence(const JobEntry& job) const {
   if (now.monotonic_ms - active.last_step_ms >= limits::kSilentStepMs) {
     // Who computes keeps those waiting that wait for others.
     const WorkerEntry* slowest = nullptr;
+    // Of those that wait, who has waited longest.
+    const auto badness = [](const WorkerEntry& worker) {
+      return std::make_pair(!worker.doing.waiting(), worker.doing.doing_seconds());
+    };
+    size_t waiting = 0;
     for (const WorkerId& id : active.group.ranks) {
       const WorkerEntry* worker = workers.Find(id);
-      if (worker == nullptr || worker->doing.doing().empty() || worker->doing.waiting()) continue;
-      if (slowest == nullptr || worker->doing.doing_seconds() > slowest->doing.doing_seconds()) {
-        slowest = worker;
-      }
+      if (worker == nullptr || worker->doing.doing().empty()) continue;
+      if (worker->doing.waiting()) ++waiting;
+      if (slowest == nullptr || badness(*worker) > badness(*slowest)) slowest = worker;
     }
-    if (slowest != nullptr) {
-      absl::StrAppend(&text, "; ", slowest->id.value(), " is at `", slowest->doing.doing(), "`");
+    if (waiting > 1 && waiting == active.group.ranks.size()) {
+      absl::StrAppend(&text, "; its workers wait for each other");
+    } else if (slowest != nullptr) {
+      absl::StrAppend(&text, "; ", slowest->id.value(), " is at `", slowest->doing.doing(), "`",
+                      slowest->doing.waiting() ? ", waiting for others" : "");
     }
   }
   if (!active.trouble.empty()) absl::StrAppend(&text, "; ", active.trouble);
+  return text;
+}
+
+std::string MachineState::WhoHasNotLeft(const JobEntry& job) const {
+  const WorkerEntry* first = nullptr;
+  int64_t others = -1;
+  for (const WorkerId& id : job.active->group.ranks) {
+    const WorkerEntry* worker = workers.Find(id);
+    const bool leaving =
+        worker != nullptr && worker->job_uid == job.uid() && worker->phase == WorkerPhase::kLeaving;
+    if (!leaving) continue;
+    if (first == nullptr) first = worker;
+    ++others;
+  }
+  if (first == nullptr) return "its workers";
+  std::string text = first->id.value();
+  if (!first->doing.doing().empty()) absl::StrAppend(&text, ", at `", first->doing.doing(), "`,");
+  if (others > 0) absl::StrAppend(&text, " and ", others, others == 1 ? " other" : " others");
   return text;
 }
 
@@ -37,8 +62,8 @@ std::string MachineState::Reason(const JobEntry& job) const {
     case GroupPhase::kRunning:
       return absl::StrCat("computing on ", size, size == 1 ? " worker" : " workers", Silence(job));
     case GroupPhase::kLeaving:
-      return absl::StrCat("forming a new group: waiting for the workers of generation ",
-                          job.job().generation(), " to leave it");
+      return absl::StrCat("forming a new group: waiting for ", WhoHasNotLeft(job),
+                          " to leave generation ", job.job().generation());
     case GroupPhase::kNone:
       break;
   }

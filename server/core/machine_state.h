@@ -64,9 +64,11 @@ struct MachineState {
 
  private:
   std::string Reason(const JobEntry& job) const;
-  // "; w1 is at `step 12`", where there was no step for a while, and what else is wrong. How long
-  // is said by last_step_time.
+  // "; w1 is at `step 12`", or that all wait for each other, where there was no step for a while,
+  // and what else is wrong. How long is said by last_step_time.
   std::string Silence(const JobEntry& job) const;
+  // "w2, at `step 12`," of the group that is to be left.
+  std::string WhoHasNotLeft(const JobEntry& job) const;
   v1::Event NewEvent(JobEntry* job);
 };
 

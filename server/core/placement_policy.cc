@@ -92,10 +92,10 @@ class Placer {
 
   void Complete() {
     for (const auto& [demand, make] : served_) {
+      if (demand.held > 0 || reserved_.count(make) > 0) continue;
       std::vector<WorkerId>& given = result_.starts[demand.job_uid];
-      if (reserved_.count(make) > 0) continue;
-      Take(demand.max_workers - demand.held - static_cast<int>(given.size()), demand.avoided,
-           &pool_[make], &given);
+      Take(demand.max_workers - static_cast<int>(given.size()), demand.avoided, &pool_[make],
+           &given);
     }
   }
 

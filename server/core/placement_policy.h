@@ -3,12 +3,12 @@
 // - A group is of one make (equal machines compute equal bits), and gets at least its minimum at
 //   once or nothing. Workers that a job avoids are not there for it.
 // - First come groups that lost members and hold the others, then waiting jobs, each in the order
-// of
-//   creation. A job for which even all connected workers would not do holds nobody back; any other
-//   holds back those behind it.
+//   of creation. A job for which even all connected workers would not do holds nobody back; any
+//   other holds back those behind it.
 // - Each gets its minimum first. What is left goes, in the order of creation, to the jobs just
-//   served up to their maximum, then to running groups that may grow, unless a job waits for
-//   workers of that make to come free.
+//   served that held nobody, up to their maximum, then to running groups that may grow, unless a
+//   job waits for workers of that make to come free. A group that holds enough goes on with those:
+//   others have to show that they can do the job first, and so come by growth.
 #ifndef EVOGRAD_SERVER_CORE_PLACEMENT_POLICY_H_
 #define EVOGRAD_SERVER_CORE_PLACEMENT_POLICY_H_
 

@@ -131,6 +131,24 @@ TEST(PlacementPolicy, Starts) {
          {{"a", "c1"}},
          {},
          {}});
+  Check({"a group that holds enough takes nobody who has shown nothing",
+         {Job("a", 1, 1, 4, v1::CPU, 1)},
+         2,
+         0,
+         3,
+         0,
+         {{"a", ""}},
+         {},
+         {}});
+  Check({"and one that does not takes no more than it cannot do without",
+         {Job("a", 1, 3, 4, v1::CPU, 1)},
+         3,
+         0,
+         4,
+         0,
+         {{"a", "c1,c2"}},
+         {},
+         {}});
 }
 
 TEST(PlacementPolicy, Waits) {

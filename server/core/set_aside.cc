@@ -8,13 +8,16 @@
 
 namespace evograd {
 
-void SetAside::Add(const Worker& worker, const Job& job, const std::string& reason,
-                   int64_t now_ms) {
-  // What was long ago is forgotten, so that the table does not grow with workers that never return.
+void SetAside::Forget(int64_t now_ms) {
   for (auto old = entries_.begin(); old != entries_.end();) {
-    const bool forgotten = old->second.until_ms + limits::kSetAsideMaxMs < now_ms;
+    const bool forgotten = old->second.until_ms + limits::kSetAsideMemoryMs < now_ms;
     old = forgotten ? entries_.erase(old) : std::next(old);
   }
+}
+
+void SetAside::Add(const Worker& worker, const Job& job, const std::string& reason,
+                   int64_t now_ms) {
+  Forget(now_ms);
   Entry& entry = entries_[{worker.id, job.uid}];
   // What is said again while it is set aside is no second failure.
   if (entry.until_ms <= now_ms) {
@@ -26,6 +29,32 @@ void SetAside::Add(const Worker& worker, const Job& job, const std::string& reas
   entry.process = worker.process;
   entry.job_name = job.name;
   entry.reason = reason;
+}
+
+int SetAside::Lost(const Worker& worker, const Job& job, const std::string& reason,
+                   int64_t now_ms) {
+  Forget(now_ms);
+  Entry& entry = entries_[{worker.id, job.uid}];
+  // A process that is lost twice came back in between: it did not end.
+  if (entry.losses == 0 || entry.lost_process != worker.process) ++entry.processes_lost;
+  ++entry.losses;
+  entry.lost_process = worker.process;
+  entry.process.clear();
+  entry.until_ms = std::max(entry.until_ms, now_ms);
+  const int processes_lost = entry.processes_lost;
+  if (entry.losses >= limits::kLossesBeforeBlame) {
+    const std::string text =
+        absl::StrCat("it was lost ", entry.losses,
+                     " times before it had computed a step of the job; the last time: ", reason);
+    Add({worker.id, ""}, job, text, now_ms);
+  }
+  return processes_lost;
+}
+
+void SetAside::CameBack(const WorkerId& worker, const std::string& job_uid, int64_t now_ms) {
+  const auto found = entries_.find({worker, job_uid});
+  if (found == entries_.end() || !found->second.process.empty()) return;
+  found->second.until_ms = std::min(found->second.until_ms, now_ms);
 }
 
 const SetAside::Entry* SetAside::Find(const WorkerId& worker, const std::string& job_uid,
@@ -59,7 +88,8 @@ void SetAside::DidWell(const WorkerId& worker, const std::string& job_uid) {
 void SetAside::Connected(const Worker& worker) {
   auto next = entries_.lower_bound({worker.id, ""});
   while (next != entries_.end() && next->first.first == worker.id) {
-    next = next->second.process == worker.process ? std::next(next) : entries_.erase(next);
+    const std::string& process = next->second.process;
+    next = process.empty() || process == worker.process ? std::next(next) : entries_.erase(next);
   }
 }
 

@@ -1,6 +1,7 @@
 // The workers that are not to be used for a while, for one job or for any, because something of
 // their own failed: their data, address, device, memory. Each time that the same happens again
-// before the worker has done well doubles the while. Pure state; one thread.
+// before the worker has done well doubles the while. A worker that is lost again and again before
+// it has done anything is set aside too. Pure state; one thread.
 //
 //   set_aside.Add({w2, nonce}, {job_uid, "jobs/a"}, "cannot read /data", now_ms);
 //   set_aside.Covers(w2, job_uid, now_ms);   // until now_ms + limits::kSetAsideMinMs
@@ -24,13 +25,20 @@ class SetAside {
     std::string name;
   };
 
-  // `process` tells the worker's process from a later one of the same id.
+  // `process` tells the worker's process from a later one of the same id; empty: any of them.
   struct Worker {
     WorkerId id;
     std::string process;
   };
 
   void Add(const Worker& worker, const Job& job, const std::string& reason, int64_t now_ms);
+
+  // The worker was lost before it had computed a step of the job. Once may be an accident; from
+  // limits::kLossesBeforeBlame on it is set aside, as its next process is. How many of its
+  // processes have ended so.
+  int Lost(const Worker& worker, const Job& job, const std::string& reason, int64_t now_ms);
+  // It came back with what it held: its loss does not keep it from the job, but stays counted.
+  void CameBack(const WorkerId& worker, const std::string& job_uid, int64_t now_ms);
 
   // Whether the worker is set aside for this job, or for any.
   bool Covers(const WorkerId& worker, const std::string& job_uid, int64_t now_ms) const;
@@ -55,9 +63,15 @@ class SetAside {
     std::string process;
     std::string job_name;
     std::string reason;
+    // Since it did well: how often it was lost, in how many processes, and the last of those.
+    int losses = 0;
+    int processes_lost = 0;
+    std::string lost_process;
   };
   using Key = std::pair<WorkerId, std::string>;
 
+  // What was long ago, so that the table does not grow with workers that never return.
+  void Forget(int64_t now_ms);
   const Entry* Find(const WorkerId& worker, const std::string& job_uid, int64_t now_ms) const;
 
   std::map<Key, Entry> entries_;

@@ -63,5 +63,47 @@ TEST(SetAside, WhoDidWellOrIsAnotherProcessStartsAfresh) {
   EXPECT_TRUE(set_aside.empty());
 }
 
+TEST(SetAside, WhoIsLostASecondTimeIsSetAsideWhateverItsProcess) {
+  SetAside set_aside;
+  EXPECT_EQ(set_aside.Lost({kW1, "p"}, kJob, "exit", 0), 1);
+  EXPECT_FALSE(set_aside.Covers(kW1, "uid-a", 0));
+  EXPECT_EQ(set_aside.Lost({kW1, "q"}, kJob, "exit", 5), 2);
+  set_aside.Connected({kW1, "r"});
+  EXPECT_EQ(set_aside.Reason(kW1, 5),
+            "not used for jobs/a for 10 s: it was lost 2 times before it had computed a step of "
+            "the job; the last time: exit");
+  const int64_t until = 5 + limits::kSetAsideMinMs;
+  EXPECT_TRUE(set_aside.Covers(kW1, "uid-a", until - 1));
+  EXPECT_EQ(set_aside.Lost({kW1, "r"}, kJob, "exit", until), 3);
+  EXPECT_TRUE(set_aside.Covers(kW1, "uid-a", until + 2 * limits::kSetAsideMinMs - 1));
+  set_aside.DidWell(kW1, "uid-a");
+  EXPECT_EQ(set_aside.Lost({kW1, "r"}, kJob, "exit", until), 1);
+  EXPECT_FALSE(set_aside.Covers(kW1, "uid-a", until));
+}
+
+TEST(SetAside, WhoComesBackWithWhatItHeldIsUsedAndItsProcessCountsOnce) {
+  SetAside set_aside;
+  for (int64_t now = 0; now < 4; ++now) {
+    EXPECT_EQ(set_aside.Lost({kW1, "p"}, kJob, "cut", now), 1);
+    EXPECT_EQ(set_aside.Covers(kW1, "uid-a", now), now > 0);
+    set_aside.CameBack(kW1, "uid-a", now);
+    EXPECT_FALSE(set_aside.Covers(kW1, "uid-a", now));
+  }
+  // What failed in it stays a failure.
+  set_aside.Add({kW2, "p"}, kJob, "no data", 0);
+  set_aside.CameBack(kW2, "uid-a", 0);
+  EXPECT_TRUE(set_aside.Covers(kW2, "uid-a", 0));
+}
+
+TEST(SetAside, WhatFailsSeldomIsRemembered) {
+  SetAside set_aside;
+  set_aside.Add({kW1, "p"}, kJob, "once", 0);
+  const int64_t later = limits::kSetAsideMemoryMs;
+  set_aside.Add({kW1, "p"}, kJob, "again", later);
+  EXPECT_TRUE(set_aside.Covers(kW1, "uid-a", later + 2 * limits::kSetAsideMinMs - 1));
+  set_aside.Add({kW2, "p"}, kJob, "another", 4 * later);
+  EXPECT_EQ(set_aside.Reason(kW1, 4 * later), "");
+}
+
 }  // namespace
 }  // namespace evograd

@@ -36,8 +36,8 @@ std::map<std::string, int64_t> counts;
 class Walk {
  public:
   explicit Walk(uint64_t seed) : random_(seed) {
-    for (const char* fault :
-         {"kill", "cut", "freeze", "restart", "hold", "duplicate", "cancel", "leave", "stale"}) {
+    for (const char* fault : {"kill", "rebirth", "cut", "freeze", "restart", "hold", "duplicate",
+                              "cancel", "leave", "stale"}) {
       // About half of the kinds of faults take part in a walk.
       weights_[fault] = Below(2) == 0 ? 0 : 1 + Below(8);
     }
@@ -106,6 +106,10 @@ class Walk {
       Count("kill");
       world_.Kill(id);
       world_.AddWorker(NewId());
+    } else if (Chance("rebirth", 3000)) {
+      Count("rebirth");
+      world_.Kill(id);
+      world_.AddWorker(id);
     } else if (Chance("cut", 2000)) {
       Count("cut");
       world_.CutStream(id);
@@ -173,7 +177,7 @@ class Walk {
   // Faults stop: every job ends in bounded time.
   void Calm() {
     if (holding_) world_.Commit();
-    for (int64_t passed = 0; passed < 300'000 && !AllEnded(); passed += 1000) {
+    for (int64_t passed = 0; passed < 2 * limits::kSetAsideMaxMs && !AllEnded(); passed += 1000) {
       for (const auto& [id, worker] : world_.workers()) world_.Dial(id);
       world_.Quiesce();
       world_.Pass(1000);
@@ -230,8 +234,8 @@ TEST(Simulation, NoInterleavingBreaksAPromise) {
   std::printf("%s}\n", line.c_str());
   // A walk that reaches nothing proves nothing.
   for (const char* name :
-       {"kill", "cut", "freeze", "restart", "hold", "duplicate", "cancel", "leave", "stale",
-        "recoveries", "restarts from a checkpoint", "SUCCEEDED", "CANCELLED"}) {
+       {"kill", "rebirth", "cut", "freeze", "restart", "hold", "duplicate", "cancel", "leave",
+        "stale", "recoveries", "restarts from a checkpoint", "SUCCEEDED", "CANCELLED"}) {
     EXPECT_GT(counts[name], 0) << name << " never happened";
   }
 }

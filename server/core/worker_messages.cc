@@ -121,9 +121,8 @@ void WorkerMessages::TakeBack(WorkerEntry* worker, const v1::HeldState& held) {
       held.generation() <= job->job().generation() &&
       worker->hello.device_kind() == job->record.device_kind &&
       (job->job().numerics().empty() || worker->hello.numerics() == job->job().numerics()) &&
-      !state_.set_aside.Covers(worker->id, job->uid(), state_.now.monotonic_ms) &&
       // A group that computes without it has left its state behind.
-      job->active->group.phase != GroupPhase::kRunning;
+      job->active->group.phase != GroupPhase::kRunning && groups_.MayComeBack(*job, *worker);
   if (useful) {
     groups_.Reattach(job, worker, held.generation());
   } else {
@@ -147,8 +146,7 @@ void WorkerMessages::Said(const WorkerInput& input) {
   }
   switch (input.message.kind_case()) {
     case v1::WorkerMessage::kHeartbeat:
-      worker->doing = input.message.heartbeat();
-      return;
+      return Beat(worker, input.message.heartbeat());
     case v1::WorkerMessage::kRendezvous:
       return Relay(*worker, input.message.rendezvous());
     case v1::WorkerMessage::kResults:
@@ -168,6 +166,18 @@ void WorkerMessages::Said(const WorkerInput& input) {
     default:
       return;
   }
+}
+
+void WorkerMessages::Beat(WorkerEntry* worker, const v1::Heartbeat& heartbeat) {
+  const v1::Heartbeat& before = worker->doing;
+  const int64_t since_ms = state_.now.monotonic_ms - worker->last_beat_ms;
+  const bool same = !heartbeat.waiting() && !before.waiting() &&
+                    heartbeat.doing() == before.doing() &&
+                    heartbeat.doing_seconds() >= before.doing_seconds();
+  worker->busy_ms =
+      same ? worker->busy_ms + std::min<int64_t>(since_ms, 2 * limits::kHeartbeatIntervalMs) : 0;
+  worker->last_beat_ms = state_.now.monotonic_ms;
+  worker->doing = heartbeat;
 }
 
 JobEntry* WorkerMessages::Current(const WorkerEntry& worker, const std::string& job_name,

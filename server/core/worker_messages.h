@@ -27,6 +27,7 @@ class WorkerMessages {
   // Closes the stream of a worker that broke the protocol; it counts as lost.
   void Expel(WorkerEntry* worker, const std::string& what);
   void TakeBack(WorkerEntry* worker, const v1::HeldState& held);
+  void Beat(WorkerEntry* worker, const v1::Heartbeat& heartbeat);
 
   void Relay(const WorkerEntry& worker, const v1::RendezvousEntry& entry);
   void Results(WorkerEntry* worker, const v1::StepResults& results);

@@ -71,7 +71,8 @@ v1::Worker ToProto(const WorkerEntry& entry, int64_t now_ms) {
     worker.set_reason(absl::StrCat("was told to drop ", entry.job_name, " ", seconds,
                                    " s ago and has not done so"));
   } else if (!entry.doing.doing().empty()) {
-    worker.set_reason(absl::StrCat(entry.doing.doing(), " for ",
+    worker.set_reason(absl::StrCat(entry.doing.doing(),
+                                   entry.doing.waiting() ? ", waiting for others for " : " for ",
                                    static_cast<int64_t>(entry.doing.doing_seconds()), " s"));
   }
   worker.set_numerics(entry.hello.numerics());

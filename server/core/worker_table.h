@@ -44,6 +44,10 @@ struct WorkerEntry {
   int64_t since_ms = 0;
   // What its engine did at its last heartbeat.
   v1::Heartbeat doing;
+  // For how long heartbeats that came without a gap have shown it at one stretch of that, without a
+  // wait for others: what was paused, with its whole machine perhaps, was not busy.
+  int64_t busy_ms = 0;
+  int64_t last_beat_ms = 0;
   int64_t last_heard_ms = 0;
   int64_t last_heard_unix_ms = 0;
   int64_t connect_unix_ms = 0;

@@ -79,15 +79,17 @@ void CoordinatorLoop::Submit(Entry entry, bool always) {
   absl::Status refusal;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    std::deque<Entry>& lane = inbox_[LaneOf(entry.input)];
-    const bool full =
-        lane.size() >= limits::kMaxLoopInbox || inbox_bytes_ >= limits::kMaxLoopInboxBytes;
+    const Lane kind = LaneOf(entry.input);
+    std::deque<Entry>& lane = inbox_[kind];
+    const bool full = lane.size() >= limits::kMaxLoopInbox ||
+                      inbox_bytes_[kind] >= limits::kMaxLoopInboxBytes / kLanes;
     if (stopping_) {
       refusal = CoordinatorStopping();
     } else if (full && !always) {
       refusal = CoordinatorOverloaded();
     } else {
-      inbox_bytes_ += entry.bytes;
+      inbox_bytes_[kind] += entry.bytes;
+      entry.queued_ms = ReadClocks().monotonic_ms;
       lane.push_back(std::move(entry));
     }
   }
@@ -157,37 +159,39 @@ bool CoordinatorLoop::IsEmpty() const {
 absl::optional<CoordinatorLoop::Entry> CoordinatorLoop::Next() {
   const std::lock_guard<std::mutex> lock(mutex_);
   for (int i = 0; i < kLanes; ++i) {
-    std::deque<Entry>& lane = inbox_[next_lane_];
+    const int kind = next_lane_;
+    std::deque<Entry>& lane = inbox_[kind];
     next_lane_ = (next_lane_ + 1) % kLanes;
     if (lane.empty()) continue;
     Entry entry = std::move(lane.front());
     lane.pop_front();
-    inbox_bytes_ -= entry.bytes;
+    inbox_bytes_[kind] -= entry.bytes;
     return entry;
   }
   return absl::nullopt;
+}
+
+bool CoordinatorLoop::IsTickDue(const Now& now) const {
+  if (now.monotonic_ms < next_tick_ms_) return false;
+  // Only when everything was read that workers had said until then. They always say something more.
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::deque<Entry>& lane = inbox_[kWorkers];
+  return lane.empty() || lane.front().queued_ms >= next_tick_ms_;
 }
 
 bool CoordinatorLoop::Process() {
   const Now now = ReadClocks();
   Effects all;
   std::vector<std::function<void()>> taken;
-  bool read_all = false;
-  for (int i = 0; i < limits::kMaxLoopBatch && !read_all &&
+  for (int i = 0; i < limits::kMaxLoopBatch &&
                   ReadClocks().monotonic_ms < now.monotonic_ms + limits::kMaxLoopBatchMs;
        ++i) {
     absl::optional<Entry> entry = Next();
-    read_all = !entry.has_value();
-    if (read_all) break;
+    if (!entry.has_value()) break;
     if (entry->taken) taken.push_back(std::move(entry->taken));
     Step(&*entry, now, &all);
   }
-  // Deadlines are judged only when everything that came before from workers was read.
-  if (!read_all) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    read_all = inbox_[kWorkers].empty();
-  }
-  if (now.monotonic_ms >= next_tick_ms_ && read_all) {
+  if (IsTickDue(now)) {
     Step(TickInput{}, now, &all);
     next_tick_ms_ = now.monotonic_ms + limits::kTickIntervalMs;
   }

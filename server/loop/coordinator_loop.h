@@ -4,8 +4,8 @@
 // is durable.
 //
 // Workers, calls that change something and calls that only read wait in lanes of their own, of
-// which it takes in turn: many of one kind hold up only their kind. A call whose caller has ceased
-// to wait before its turn comes is not carried out.
+// which it takes in turn: many of one kind hold up only their kind, and take no room of the others.
+// A call whose caller has ceased to wait before its turn comes is not carried out.
 //
 //   EVOGRAD_ASSIGN_OR_RETURN(auto loop, CoordinatorLoop::Start(std::move(store), options));
 //   loop->Call(GetJobInput{{}, request}, [](absl::StatusOr<Answer> answer) { … });
@@ -30,6 +30,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -91,7 +92,9 @@ class CoordinatorLoop {
     entry.handler = std::move(handler);
     entry.patience = std::move(patience);
     entry.input = std::move(input);
-    Submit(std::move(entry));
+    // What a transfer found has cost its time already; there are as many as slots of transfers.
+    Submit(std::move(entry), std::is_same_v<CallInput, FinishUploadInput> ||
+                                 std::is_same_v<CallInput, DamagedCheckpointInput>);
   }
 
   // A worker's stream has begun with `hello`; the machine's answer goes to `sink`.
@@ -111,6 +114,8 @@ class CoordinatorLoop {
   struct Entry {
     Input input = TickInput{};
     int64_t bytes = 0;
+    // When it came, by the steady clock.
+    int64_t queued_ms = 0;
     CallId call{};
     ReplyHandler handler;
     Patience patience;
@@ -139,6 +144,8 @@ class CoordinatorLoop {
   // The next entry, of the lanes in turn, if there is one.
   absl::optional<Entry> Next();
   bool IsEmpty() const;
+  // Whether deadlines are to be looked at.
+  bool IsTickDue(const Now& now) const;
   // Takes a batch of entries, and does what they ask. False when the loop has to end.
   bool Process();
   // Lets the machine do it.
@@ -164,7 +171,7 @@ class CoordinatorLoop {
   std::condition_variable wake_;
   // Protected by mutex_.
   std::array<std::deque<Entry>, kLanes> inbox_;
-  int64_t inbox_bytes_ = 0;
+  std::array<int64_t, kLanes> inbox_bytes_{};
   bool stopping_ = false;
 
   std::mutex join_mutex_;

@@ -36,6 +36,14 @@ class RecordingSink : public WorkerSink {
   std::promise<absl::Status> closed;
 };
 
+v1::Hello HelloOf(const std::string& id) {
+  v1::Hello hello;
+  hello.set_protocol_version(limits::kProtocolVersion);
+  hello.set_worker_id(id);
+  hello.set_device_kind(v1::CPU);
+  return hello;
+}
+
 class CoordinatorLoopTest : public ::testing::Test {
  protected:
   void Start() {
@@ -115,10 +123,7 @@ TEST_F(CoordinatorLoopTest, JobChangesAreToldAfterTheyAreDurable) {
 
 TEST_F(CoordinatorLoopTest, WorkersAreWelcomedAndTheSilentOnesClosed) {
   Start();
-  v1::Hello hello;
-  hello.set_protocol_version(limits::kProtocolVersion);
-  hello.set_worker_id("w1");
-  hello.set_device_kind(v1::CPU);
+  v1::Hello hello = HelloOf("w1");
   auto sink = std::make_shared<RecordingSink>();
   const ConnectionId connection = loop_->Connect(hello, sink);
   EXPECT_EQ(sink->welcomed.get_future().get().incarnation(), 1);
@@ -134,6 +139,24 @@ TEST_F(CoordinatorLoopTest, WorkersAreWelcomedAndTheSilentOnesClosed) {
   EXPECT_EQ(other->closed.get_future().get().code(), absl::StatusCode::kAlreadyExists);
   // Nothing more comes from the first: it is closed by the clock alone.
   EXPECT_THAT(std::string(sink->closed.get_future().get().message()), HasSubstr("no heartbeat"));
+}
+
+TEST_F(CoordinatorLoopTest, TheSilentAreClosedThoughOthersNeverCeaseToTalk) {
+  Start();
+  auto sink = std::make_shared<RecordingSink>();
+  loop_->Connect(HelloOf("w1"), sink);
+  // More than one transaction takes wait at any time: each comes again when it was taken.
+  v1::WorkerMessage heartbeat;
+  heartbeat.mutable_heartbeat();
+  std::atomic<bool> enough{false};
+  std::function<void()> talk = [&] {
+    if (!enough) loop_->FromWorker(static_cast<ConnectionId>(7), heartbeat, talk);
+  };
+  for (int i = 0; i < 3 * limits::kMaxLoopBatch; ++i) talk();
+  std::future<absl::Status> closed = sink->closed.get_future();
+  EXPECT_EQ(closed.wait_for(std::chrono::seconds(40)), std::future_status::ready);
+  enough = true;
+  loop_->Stop();
 }
 
 TEST_F(CoordinatorLoopTest, AStoppedLoopSaysSo) {
@@ -269,6 +292,51 @@ TEST_F(HeldLoopTest, ManyChangesHoldUpNeitherReadersNorWorkers) {
   EXPECT_LE(created_before_read, 1);
   EXPECT_GE(created_before_worker, 0);
   EXPECT_LE(created_before_worker, limits::kMaxLoopBatch);
+}
+
+TEST_F(HeldLoopTest, AFloodOfChangesKeepsNoTransferFromItsEnd) {
+  Hold();
+  std::atomic<int> refused{0}, finished{0};
+  for (int i = 0; i < limits::kMaxLoopInbox + 1; ++i) {
+    loop_->Call(CancelJobInput(), [&](const absl::StatusOr<Answer>& answer) {
+      refused += answer.status().code() == absl::StatusCode::kResourceExhausted;
+    });
+  }
+  EXPECT_EQ(refused, 1);
+  // No such job: the machine has seen them.
+  const auto seen = [&](const absl::StatusOr<Answer>& answer) {
+    finished += answer.status().code() != absl::StatusCode::kResourceExhausted;
+  };
+  loop_->Call(FinishUploadInput(), seen);
+  loop_->Call(DamagedCheckpointInput(), seen);
+  Release();
+  loop_->Stop();
+  EXPECT_EQ(finished, 2);
+  EXPECT_EQ(refused, 1);
+}
+
+TEST_F(HeldLoopTest, LongChangesTakeNoRoomOfReadersAndWorkers) {
+  Hold();
+  CreateJobInput large{{}, testing::ToyRequest("job1", 5, 1, 1), "uid-job1", "fresh"};
+  large.request.mutable_spec()->set_display_name(std::string(limits::kMaxJobFileBytes, 'x'));
+  std::atomic<int> refused{0}, read{0};
+  constexpr int64_t kEnough = limits::kMaxLoopInboxBytes / limits::kMaxJobFileBytes + 1;
+  for (int64_t i = 0; i < kEnough && refused == 0; ++i) {
+    loop_->Call(large, [&](const absl::StatusOr<Answer>& answer) {
+      refused += answer.status().code() == absl::StatusCode::kResourceExhausted;
+    });
+  }
+  EXPECT_EQ(refused, 1);
+  GetJobInput get;
+  get.request.set_name("jobs/holds");
+  loop_->Call(get, [&](const absl::StatusOr<Answer>& answer) { read += answer.ok(); });
+  auto sink = std::make_shared<RecordingSink>();
+  loop_->Connect(HelloOf("w1"), sink);
+  std::future<v1::Welcome> welcomed = sink->welcomed.get_future();
+  Release();
+  loop_->Stop();
+  EXPECT_EQ(read, 1);
+  EXPECT_EQ(welcomed.wait_for(std::chrono::seconds(0)), std::future_status::ready);
 }
 
 TEST_F(CoordinatorLoopTest, AFailedWriteEndsTheLoopAndLosesNothingAnswered) {

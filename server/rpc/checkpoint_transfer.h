@@ -44,6 +44,7 @@ class CheckpointTransfer {
       Caller caller);
 
  private:
+  friend class TransferCall;
   friend class UploadCall;
   friend class DownloadCall;
 

@@ -5,6 +5,7 @@
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
+#include <sys/stat.h>
 
 #include <chrono>
 #include <mutex>
@@ -16,6 +17,7 @@
 #include "absl/strings/str_join.h"
 #include "common/limits.h"
 #include "common/status_macros.h"
+#include "common/unix_socket.h"
 #include "server/rpc/event_pump.h"
 #include "server/rpc/job_service.h"
 #include "server/rpc/stall_watch.h"
@@ -61,6 +63,23 @@ void Configure(const std::string& listen, int* port, grpc::ServerBuilder* builde
   quota.Resize(static_cast<size_t>(limits::kServerMemoryBytes));
   quota.SetMaxThreads(limits::kMaxServerThreads);
   builder->SetResourceQuota(quota);
+}
+
+// A socket's file is made while it is bound, and is its owner's alone from its first moment on.
+std::unique_ptr<grpc::Server> Listen(const std::string& listen, grpc::ServerBuilder* builder) {
+  if (!IsUnixAddress(listen)) return builder->BuildAndStart();
+  const mode_t before = umask(0177);
+  std::unique_ptr<grpc::Server> server = builder->BuildAndStart();
+  umask(before);
+  return server;
+}
+
+std::string BoundAddress(const std::string& listen, int port) {
+  std::string host;
+  int asked = 0;
+  // A path has no port.
+  if (IsUnixAddress(listen) || !SplitAddress(listen, &host, &asked)) return listen;
+  return absl::StrCat(host, ":", port);
 }
 
 // Puts the checkpoints' files in order, and says what is not as it should be.
@@ -121,19 +140,20 @@ CoordinatorServer::~CoordinatorServer() { Stop(); }
 const std::string& CoordinatorServer::address() const { return parts_->address; }
 
 absl::Status CheckListenAddress(const std::string& listen, bool insecure) {
+  if (IsUnixAddress(listen)) return UnixSocketPath(listen).status();
   std::string host;
   int port = 0;
   if (!SplitAddress(listen, &host, &port)) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "`", listen, "` is no address to listen on; give host:port, for example 127.0.0.1:7070"));
+        "`", listen,
+        "` is no address to listen on; give host:port, for example 127.0.0.1:7070, or unix:/PATH"));
   }
   if (IsLoopback(host) || insecure) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("other machines could reach ", listen,
                    ", and without encryption and authentication anybody there "
                    "could run and cancel jobs; this version has no TLS yet: listen on 127.0.0.1, "
-                   "or say --insecure if "
-                   "the network is private"));
+                   "or say --insecure if the network is private"));
 }
 
 absl::StatusOr<std::unique_ptr<Store>> CoordinatorServer::OpenStore(
@@ -143,8 +163,10 @@ absl::StatusOr<std::unique_ptr<Store>> CoordinatorServer::OpenStore(
   parts->files->RemoveUnfinished();
   if (parts->space->MakeRoom()) {
     if (options.on_notice) {
-      options.on_notice(absl::StrCat("the disk of ", parts->data_dir->path(),
-                                     " is full or nearly so; its reserve is used to start"));
+      options.on_notice(
+          absl::StrCat("the disk of ", parts->data_dir->path(),
+                       " is full or nearly so; to start, the coordinator's own "
+                       "leftovers and its reserve, where there is one, are given up"));
     }
     // Where it cannot be read like this, it may be readable the usual way.
     const absl::StatusOr<Snapshot> snapshot = Store::Peek(path);
@@ -192,19 +214,24 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   int port = 0;
+  if (IsUnixAddress(options.listen)) {
+    EVOGRAD_ASSIGN_OR_RETURN(const std::string path, UnixSocketPath(options.listen));
+    if (const absl::Status way = MakeWayForSocket(path); !way.ok()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("cannot listen on ", options.listen, ": ", way.message()));
+    }
+  }
   Configure(options.listen, &port, &builder);
   builder.RegisterService(parts->job_service.get());
   builder.RegisterService(parts->worker_service.get());
-  parts->server = builder.BuildAndStart();
+  parts->server = Listen(options.listen, &builder);
   if (parts->server == nullptr || port == 0) {
     return absl::FailedPreconditionError(
-        absl::StrCat("cannot listen on ", options.listen,
-                     "; is another program there, or is it no address of this machine?"));
+        absl::StrCat("cannot listen on ", options.listen, "; is another program there, or is it ",
+                     IsUnixAddress(options.listen) ? "on a file system without sockets?"
+                                                   : "no address of this machine?"));
   }
-  std::string host;
-  int asked = 0;
-  SplitAddress(options.listen, &host, &asked);
-  parts->address = absl::StrCat(host, ":", port);
+  parts->address = BoundAddress(options.listen, port);
   return std::unique_ptr<CoordinatorServer>(new CoordinatorServer(std::move(parts)));
 }
 

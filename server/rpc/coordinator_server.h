@@ -24,7 +24,8 @@ class Store;
 
 struct CoordinatorOptions {
   std::string data_dir;
-  // host:port; port 0: any free one.
+  // host:port; port 0: any free one. Or unix:/PATH, a socket for this user alone
+  // (common/unix_socket.h).
   std::string listen = "127.0.0.1:0";
   // Serve without encryption and authentication to other machines too.
   bool insecure = false;
@@ -48,7 +49,7 @@ class CoordinatorServer {
   CoordinatorServer(const CoordinatorServer&) = delete;
   CoordinatorServer& operator=(const CoordinatorServer&) = delete;
 
-  // host:port as bound.
+  // host:port as bound, or the unix address.
   const std::string& address() const;
 
   // Answers what it has taken, tells everybody else UNAVAILABLE, and lets the data directory go.
@@ -65,8 +66,8 @@ class CoordinatorServer {
   std::unique_ptr<Parts> parts_;
 };
 
-// Whether `listen` may be served without encryption. INVALID_ARGUMENT: no host:port, or another
-// machine could reach it and `insecure` is not set.
+// Whether `listen` may be served without encryption. INVALID_ARGUMENT: no host:port and no unix
+// address, or another machine could reach it and `insecure` is not set.
 absl::Status CheckListenAddress(const std::string& listen, bool insecure);
 
 }  // namespace evograd

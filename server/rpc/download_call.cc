@@ -8,25 +8,21 @@
 #include "common/status_macros.h"
 #include "server/rpc/call.h"
 #include "server/rpc/peer_name.h"
-#include "server/rpc/status_grpc.h"
 #include "spec/error.h"
 
 namespace evograd {
 
 DownloadCall::DownloadCall(CheckpointTransfer* transfer, grpc::CallbackServerContext* context,
                            bool by_user)
-    : transfer_(*transfer),
-      slots_(by_user ? transfer->user_downloads_ : transfer->restores_),
-      host_(by_user ? HostOf(context->peer()) : "") {
-  end_.context = context;
-}
+    : TransferCall(transfer, by_user ? &transfer->user_downloads_ : &transfer->restores_, context,
+                   "nothing of the download was read"),
+      host_(by_user ? HostOf(context->peer()) : "") {}
 
 DownloadCall* DownloadCall::Begin(CheckpointTransfer* transfer,
                                   grpc::CallbackServerContext* context,
                                   const v1::DownloadCheckpointRequest& request, bool by_user) {
-  std::shared_ptr<DownloadCall> call(new DownloadCall(transfer, context, by_user));
-  call->self_ = call;
-  transfer->watch_.Add(call);
+  const std::shared_ptr<DownloadCall> call(new DownloadCall(transfer, context, by_user));
+  call->Keep();
   transfer->loop_.Call(FindCheckpointInput{{}, request},
                        [call](const absl::StatusOr<Answer>& answer) { call->Found(answer); });
   return call.get();
@@ -35,47 +31,21 @@ DownloadCall* DownloadCall::Begin(CheckpointTransfer* transfer,
 void DownloadCall::Found(const absl::StatusOr<Answer>& answer) {
   if (!answer.ok()) return End(answer.status());
   location_ = std::get<CheckpointLocation>(*answer);
-  int64_t ticket = 0;
-  const absl::Status waits = slots_.Acquire(
-      host_.empty() ? location_.job_uid : host_,
-      [self = shared_from_this()](std::unique_ptr<TransferSlots::Slot> slot) {
-        self->Granted(std::move(slot));
-      },
-      &ticket);
-  if (!waits.ok()) return End(waits);
-  bool ended = false;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    ticket_ = ticket;
-    ended = end_.finished;
-  }
-  if (ended) slots_.Forget(ticket);
-}
-
-void DownloadCall::Granted(std::unique_ptr<TransferSlots::Slot> slot) {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (end_.finished) return;
-  }
-  // A thread's function is copied.
-  std::shared_ptr<TransferSlots::Slot> held = std::move(slot);
-  transfer_.StartThread([self = shared_from_this(), held]() mutable {
-    const absl::Status status = self->Send();
-    held = nullptr;
-    self->End(status);
-  });
+  WaitForSlot(host_.empty() ? location_.job_uid : host_);
 }
 
 // ---- On its own thread -----------------------------------------------------------------------
 
-absl::Status DownloadCall::Send() {
+absl::Status DownloadCall::Run() {
   const absl::Status status = SendBytes();
   if (status.code() != absl::StatusCode::kDataLoss) return status;
   // Before the caller hears of it, so that what the caller says next finds the coordinator
   // informed.
   const absl::StatusOr<Done> told = CallAndWait<Done>(
       &transfer_.loop_, DamagedCheckpointInput{{}, location_.job_uid, location_.checkpoint});
-  return told.ok() ? status : told.status();
+  if (!told.ok()) return told.status();
+  transfer_.files_.SetAside(location_.job_uid, location_.checkpoint);
+  return status;
 }
 
 absl::Status DownloadCall::SendBytes() {
@@ -107,7 +77,7 @@ absl::Status DownloadCall::Write() {
   return end_.finished ? ended_ : absl::OkStatus();
 }
 
-// ---- gRPC's and the watch's ------------------------------------------------------------------
+// ---- gRPC's ------------------------------------------------------------------
 
 void DownloadCall::OnWriteDone(bool ok) {
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -117,41 +87,6 @@ void DownloadCall::OnWriteDone(bool ok) {
   changed_.notify_all();
 }
 
-void DownloadCall::OnTime(int64_t now_ms) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  const int64_t stall_ms = transfer_.watch_.stall_ms();
-  if (peer_since_ms_ != 0 && now_ms - peer_since_ms_ >= stall_ms && !end_.finished) {
-    FinishOnce(
-        MakeError(absl::StatusCode::kDeadlineExceeded,
-                  absl::StrCat("nothing of the download was read for ", stall_ms / 1000, " s"),
-                  "TRANSFER_STALLED"));
-  }
-  end_.CutIfStuck(now_ms, stall_ms);
-}
-
 void DownloadCall::OnCancel() { End(absl::CancelledError("the receiver is gone")); }
-
-void DownloadCall::End(const absl::Status& status) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  FinishOnce(status);
-}
-
-void DownloadCall::FinishOnce(const absl::Status& status) {
-  if (end_.finished) return;
-  end_.Finished();
-  ended_ = status;
-  Finish(ToGrpc(status));
-}
-
-void DownloadCall::OnDone() {
-  int64_t ticket = 0;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    end_.done = true;
-    ticket = ticket_;
-  }
-  slots_.Forget(ticket);
-  const std::shared_ptr<DownloadCall> last = std::move(self_);
-}
 
 }  // namespace evograd

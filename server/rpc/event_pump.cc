@@ -42,7 +42,7 @@ absl::Status EventPump::Room(const std::string& peer) const {
                      "TOO_MANY_WATCHES");
   };
   if (watchers_.size() >= limits::kMaxWatchers) return refuse(limits::kMaxWatchers, "");
-  if (of_peer >= limits::kMaxWatchersPerConnection) {
+  if (NamesConnection(peer) && of_peer >= limits::kMaxWatchersPerConnection) {
     return refuse(limits::kMaxWatchersPerConnection, " to one connection");
   }
   if (of_host >= limits::kMaxWatchersPerHost) {

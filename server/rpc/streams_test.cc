@@ -4,11 +4,12 @@
 
 #include <grpcpp/create_channel.h>
 #include <poll.h>
-#include <time.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <future>
 #include <map>
 #include <mutex>
@@ -31,12 +32,15 @@
 namespace evograd {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using testing::ModelWorker;
 using testing::StreamWorker;
 using testing::ToyRequest;
 
 constexpr std::chrono::seconds kPatience(60);
+// Short for who waits for an end, long for peers that move, on a busy machine too.
+constexpr int64_t kShortStallMs = 3000;
 
 // A worker that lives and does nothing by itself.
 class MuteWorker {
@@ -220,6 +224,23 @@ TEST_F(StreamsTest, LongMessagesComeInParts) {
   EXPECT_THAT(status.error_message(), HasSubstr("between the parts"));
 }
 
+TEST_F(StreamsTest, AStreamWithoutAHelloIsEnded) {
+  StartServer(kShortStallMs);
+  MuteWorker worker(workers_.get(), "w1");
+  grpc::ClientContext context;
+  const auto says_nothing = workers_->Connect(&context);
+  v1::CoordinatorMessage message;
+  std::future<bool> read = std::async([&] { return says_nothing->Read(&message); });
+  if (read.wait_for(kPatience) == std::future_status::timeout) context.TryCancel();
+  EXPECT_FALSE(read.get());
+  const grpc::Status status = says_nothing->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_THAT(status.error_message(), HasSubstr("no Hello came for 3 s"));
+  // The one beside it said its Hello, and then no more than others do.
+  Create(ToyRequest("job1", 30, 1, 1));
+  EXPECT_EQ(worker.ReadStart().generation(), 1);
+}
+
 TEST_F(StreamsTest, AClosedStreamStillDeliversWhatWasSentBefore) {
   StartServer();
   Create(ToyRequest("job1", 30, 2, 2));
@@ -292,7 +313,7 @@ TEST_F(StreamsTest, SilentUploadsTakeNoSlotAndNoThread) {
 }
 
 TEST_F(StreamsTest, AnUploadThatStandsStillIsEndedAndLeavesNothing) {
-  StartServer(300);
+  StartServer(kShortStallMs);
   const std::string bytes = testing::CheckpointBytes(5);
   StoreCheckpoint(bytes);
   EXPECT_EQ(Files().size(), 1);
@@ -366,8 +387,18 @@ class HeldDownload {
     has_slot_ = reader_->Read(&page);
   }
   ~HeldDownload() {
+    if (reader_ == nullptr) return;
     context_.TryCancel();
-    reader_->Finish();
+    End();
+  }
+  // As the coordinator ends it.
+  grpc::Status End() {
+    v1::DownloadCheckpointResponse page;
+    while (reader_->Read(&page)) {
+    }
+    const grpc::Status status = reader_->Finish();
+    reader_ = nullptr;
+    return status;
   }
   bool has_slot() const { return has_slot_; }
 
@@ -400,7 +431,7 @@ TEST_F(StreamsTest, UsersDownloadsKeepNoWorkerFromItsCheckpoint) {
 }
 
 TEST_F(StreamsTest, ADownloadThatNobodyReadsIsEnded) {
-  StartServer(300);
+  StartServer(kShortStallMs);
   StoreCheckpoint(std::string(kLargeBytes, 'x'));
   std::vector<std::unique_ptr<v1::JobService::Stub>> stubs;
   std::vector<std::unique_ptr<HeldDownload>> held;
@@ -438,14 +469,52 @@ TEST_F(StreamsTest, TheServerStopsWhileTransfersRun) {
   StartServer();
   const std::string bytes(kLargeBytes, 'x');
   StoreCheckpoint(bytes);
+  const std::vector<std::string> stored = Files();
+  ASSERT_EQ(stored.size(), 1);
   HeldDownload held(jobs_.get());
+  ASSERT_TRUE(held.has_slot());
   v1::UploadCheckpointRequest first = Header(bytes, 6);
   first.set_chunk(bytes.substr(0, 100));
   SilentUpload upload(workers_.get(), &first);
   SilentUpload waits(workers_.get(), &first);
+  // One of them has begun when its file is there.
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  while (Files().size() < 2 && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  ASSERT_EQ(Files().size(), 2);
   server_.reset();
-  EXPECT_FALSE(upload.End().ok());
-  EXPECT_FALSE(waits.End().ok());
+  for (const grpc::Status& status : {upload.End(), waits.End(), held.End()}) {
+    EXPECT_THAT(status.error_code(),
+                AnyOf(grpc::StatusCode::UNAVAILABLE, grpc::StatusCode::CANCELLED))
+        << status.error_message();
+  }
+  EXPECT_EQ(Files(), stored);
+  mute_.reset();
+  StartServer();
+  EXPECT_EQ(Files(), stored);
+  EXPECT_TRUE(Download(jobs_.get()).ok());
+}
+
+TEST_F(StreamsTest, AFileSystemThatIsAwayCostsNoCheckpointAndDamageNoFile) {
+  StartServer();
+  StoreCheckpoint(testing::CheckpointBytes(5));
+  const std::string name = Files()[0], folder = dir_.path() + "/checkpoints/" + job_.uid();
+  std::filesystem::rename(folder, dir_.path() + "/elsewhere");
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(Download(jobs_.get()).error_code(), grpc::StatusCode::UNAVAILABLE);
+    EXPECT_EQ(Download(workers_.get()).error_code(), grpc::StatusCode::UNAVAILABLE);
+  }
+  std::filesystem::rename(dir_.path() + "/elsewhere", folder);
+  EXPECT_TRUE(Download(workers_.get()).ok());
+  // A good file that cannot be read now, as far as anybody knows.
+  std::ofstream(folder + "/" + name, std::ios::in | std::ios::binary) << "damage";
+  EXPECT_EQ(Download(workers_.get()).error_code(), grpc::StatusCode::DATA_LOSS);
+  EXPECT_EQ(Download(workers_.get()).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_TRUE(Files().empty());
+  mute_.reset();
+  server_.reset();
+  StartServer();
+  EXPECT_TRUE(
+      std::filesystem::exists(dir_.path() + "/checkpoints/unknown/" + job_.uid() + "/" + name));
 }
 
 // ---- Watches ---------------------------------------------------------------------------------
@@ -511,8 +580,25 @@ TEST_F(StreamsTest, OneConnectionDoesNotTakeAllWatches) {
   EXPECT_TRUE(taken);
 }
 
+TEST_F(StreamsTest, ConnectionsOfASocketCountAsTheirHost) {
+  std::string folder = "/tmp/evograd-test-XXXXXX";
+  ASSERT_NE(mkdtemp(&folder[0]), nullptr);
+  options_.listen = absl::StrCat("unix:", folder, "/socket");
+  StartServer();
+  Create(ToyRequest("quiet", 30, 1, 1));
+  std::vector<std::unique_ptr<HeldWatch>> watches;
+  // More than one connection may have: gRPC does not tell these apart.
+  for (int i = 0; i < limits::kMaxWatchersPerConnection + 1; ++i) {
+    watches.push_back(std::make_unique<HeldWatch>(jobs_.get(), "jobs/quiet"));
+    ASSERT_TRUE(watches.back()->Read()) << i;
+  }
+  watches.clear();
+  server_ = nullptr;
+  std::filesystem::remove_all(folder);
+}
+
 TEST_F(StreamsTest, AWatcherThatDoesNotReadIsCutOff) {
-  StartServer(100);
+  StartServer(kShortStallMs);
   Create(ToyRequest("long", 1'000'000, 1, 1));
   StreamWorker worker(NewChannel(), std::make_shared<ModelWorker>("w1", v1::CPU));
   const auto steps = [&] {
@@ -533,17 +619,33 @@ TEST_F(StreamsTest, AWatcherThatDoesNotReadIsCutOff) {
   const auto until = std::chrono::steady_clock::now() + 2 * kPatience;
   bool cut = false;
   while (!cut && std::chrono::steady_clock::now() < until) {
-    HeldWatch watch(stub.get(), "jobs/long", kPatience);
-    // It reads nothing while more happens than a connection takes; then what was on its way.
-    for (const int64_t enough = steps() + 10'000; steps() < enough;) {
-      const timespec pause{0, 5'000'000};
-      nanosleep(&pause, nullptr);
+    HeldWatch watch(stub.get(), "jobs/long", 10 * kPatience);
+    // It reads nothing while more happens than a connection takes, and for as long again as it may;
+    // then what was on its way.
+    const int64_t enough = steps() + 10'000;
+    auto full = std::chrono::steady_clock::time_point::max();
+    while (full == std::chrono::steady_clock::time_point::max() ||
+           std::chrono::steady_clock::now() < full + 2 * std::chrono::milliseconds(kShortStallMs)) {
+      poll(nullptr, 0, /*timeout=*/5);
+      if (steps() >= enough) full = std::min(full, std::chrono::steady_clock::now());
     }
-    v1::WatchJobResponse page;
-    while (watch.Read(&page)) {
+    // Who was not cut hears of what happens from now on.
+    const int64_t now = steps();
+    bool goes_on = false;
+    for (v1::WatchJobResponse page; !goes_on && watch.Read(&page);) {
+      for (const v1::Event& event : page.events()) {
+        for (const auto& step : event.steps_committed().steps()) goes_on |= step.step() > now;
+      }
     }
-    // A watch that was not cut goes on to its deadline.
-    cut = watch.End().error_code() != grpc::StatusCode::DEADLINE_EXCEEDED;
+    if (goes_on) continue;
+    // One that has not even read its end is cancelled.
+    const grpc::Status status = watch.End();
+    EXPECT_THAT(status.error_code(),
+                AnyOf(grpc::StatusCode::UNAVAILABLE, grpc::StatusCode::CANCELLED));
+    if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
+      EXPECT_THAT(status.error_message(), HasSubstr("the watcher read nothing for 3 s"));
+    }
+    cut = true;
   }
   EXPECT_TRUE(cut);
 }

@@ -6,16 +6,19 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "server/rpc/call.h"
-#include "server/rpc/status_grpc.h"
 #include "spec/error.h"
 
 namespace evograd {
 
+UploadCall::UploadCall(CheckpointTransfer* transfer, grpc::CallbackServerContext* context,
+                       v1::UploadCheckpointResponse* response)
+    : TransferCall(transfer, &transfer->uploads_, context, "no byte of the upload came"),
+      response_(response) {}
+
 UploadCall* UploadCall::Begin(CheckpointTransfer* transfer, grpc::CallbackServerContext* context,
                               v1::UploadCheckpointResponse* response) {
-  std::shared_ptr<UploadCall> call(new UploadCall(transfer, context, response));
-  call->self_ = call;
-  transfer->watch_.Add(call);
+  const std::shared_ptr<UploadCall> call(new UploadCall(transfer, context, response));
+  call->Keep();
   const std::lock_guard<std::mutex> lock(call->mutex_);
   call->Read();
   return call.get();
@@ -42,45 +45,20 @@ void UploadCall::OnReadDone(bool ok) {
   header_ = message_;
   header_.clear_chunk();
   transfer_.loop_.Call(BeginUploadInput{{}, header_},
-                       [self = shared_from_this()](const absl::StatusOr<Answer>& answer) {
-                         self->Begun(answer.status());
+                       [self = shared_from_this(), this](const absl::StatusOr<Answer>& answer) {
+                         if (!answer.ok()) return End(answer.status());
+                         WaitForSlot(header_.job_uid());
                        });
 }
 
-void UploadCall::Begun(const absl::Status& status) {
-  if (!status.ok()) return End(status);
-  int64_t ticket = 0;
-  const absl::Status waits = transfer_.uploads_.Acquire(
-      header_.job_uid(),
-      [self = shared_from_this()](std::unique_ptr<TransferSlots::Slot> slot) {
-        self->Granted(std::move(slot));
-      },
-      &ticket);
-  if (!waits.ok()) return End(waits);
-  bool ended = false;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    ticket_ = ticket;
-    ended = end_.finished;
-  }
-  if (ended) transfer_.uploads_.Forget(ticket);
-}
-
-void UploadCall::Granted(std::unique_ptr<TransferSlots::Slot> slot) {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (end_.finished) return;
-  }
-  // A thread's function is copied.
-  std::shared_ptr<TransferSlots::Slot> held = std::move(slot);
-  transfer_.StartThread([self = shared_from_this(), held]() mutable {
-    const absl::StatusOr<v1::Checkpoint> checkpoint = self->Receive();
-    held = nullptr;
-    self->End(checkpoint);
-  });
-}
-
 // ---- On its own thread -----------------------------------------------------------------------
+
+absl::Status UploadCall::Run() {
+  EVOGRAD_ASSIGN_OR_RETURN(const v1::Checkpoint checkpoint, Receive());
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!end_.finished) *response_->mutable_checkpoint() = checkpoint;
+  return absl::OkStatus();
+}
 
 absl::StatusOr<v1::Checkpoint> UploadCall::Receive() {
   v1::Checkpoint checkpoint;
@@ -135,46 +113,6 @@ absl::StatusOr<bool> UploadCall::Next() {
 
 // ---- The end ---------------------------------------------------------------------------------
 
-void UploadCall::End(const absl::StatusOr<v1::Checkpoint>& checkpoint) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (end_.finished) return;
-  if (checkpoint.ok()) *response_->mutable_checkpoint() = *checkpoint;
-  FinishOnce(checkpoint.status());
-}
-
-void UploadCall::OnTime(int64_t now_ms) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  const int64_t stall_ms = transfer_.watch_.stall_ms();
-  if (peer_since_ms_ != 0 && now_ms - peer_since_ms_ >= stall_ms) {
-    FinishOnce(MakeError(absl::StatusCode::kDeadlineExceeded,
-                         absl::StrCat("no byte of the upload came for ", stall_ms / 1000, " s"),
-                         "TRANSFER_STALLED"));
-  }
-  end_.CutIfStuck(now_ms, stall_ms);
-}
-
-void UploadCall::OnCancel() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  FinishOnce(absl::CancelledError("the uploader is gone"));
-}
-
-void UploadCall::FinishOnce(const absl::Status& status) {
-  if (end_.finished) return;
-  end_.Finished();
-  ended_ = status;
-  changed_.notify_all();
-  Finish(ToGrpc(status));
-}
-
-void UploadCall::OnDone() {
-  int64_t ticket = 0;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    end_.done = true;
-    ticket = ticket_;
-  }
-  transfer_.uploads_.Forget(ticket);
-  const std::shared_ptr<UploadCall> last = std::move(self_);
-}
+void UploadCall::OnCancel() { End(absl::CancelledError("the uploader is gone")); }
 
 }  // namespace evograd

@@ -131,10 +131,13 @@ void WorkerStream::Close(const absl::Status& status) {
 
 void WorkerStream::OnTime(int64_t now_ms) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (closing_.has_value() && now_ms - closing_ms_ >= shared_.watch->stall_ms()) {
-    FinishOnce(*closing_);
+  const int64_t stall_ms = shared_.watch->stall_ms();
+  if (closing_.has_value() && now_ms - closing_ms_ >= stall_ms) FinishOnce(*closing_);
+  if (!connection_.has_value() && now_ms - begun_ms_ >= stall_ms) {
+    FinishOnce(MakeError(absl::StatusCode::kDeadlineExceeded,
+                         absl::StrCat("no Hello came for ", stall_ms / 1000, " s"), "NO_HELLO"));
   }
-  end_.CutIfStuck(now_ms, shared_.watch->stall_ms());
+  end_.CutIfStuck(now_ms, stall_ms);
 }
 
 void WorkerStream::FinishOnce(const absl::Status& status) {

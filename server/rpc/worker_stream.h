@@ -35,7 +35,8 @@ class WorkerStream : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Coord
     MessageJoiner::Budget* partial_messages;
   };
 
-  // Begins to read; gRPC owns the result until it calls OnDone.
+  // Begins to read; gRPC owns the result until it calls OnDone. DEADLINE_EXCEEDED: no Hello came
+  // for as long as a peer may stand still.
   static WorkerStream* Begin(const Shared& shared, grpc::CallbackServerContext* context);
 
   void Send(v1::CoordinatorMessage message) override;
@@ -65,6 +66,7 @@ class WorkerStream : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::Coord
   void FinishOnce(const absl::Status& status);
 
   const Shared shared_;
+  const int64_t begun_ms_ = StallWatch::Now();
   // Keeps itself until OnDone.
   std::shared_ptr<WorkerStream> self_;
   // Of the reading side.

@@ -28,8 +28,6 @@ namespace {
 
 // A disk that fails to read a file so often in a row has lost it.
 constexpr int kReadTries = 3;
-// More than the checkpoints that are replaced while one reader opens its file.
-constexpr size_t kRememberedRemovals = 256;
 constexpr int kNamedStrangers = 3;
 constexpr char kUnknownFolder[] = "unknown";
 
@@ -43,13 +41,17 @@ absl::Status WriteFully(int fd, absl::string_view bytes, const std::string& path
   return absl::OkStatus();
 }
 
-// Errors that say nothing of the one file: this process may open no more, or the whole file system
-// is away.
+// Errors that say nothing of the one file: this process may open no more, or may not look, or the
+// whole file system is away.
 bool IsOfTheMachine(int error) {
   switch (error) {
     case EMFILE:
     case ENFILE:
     case ENOMEM:
+    case EACCES:
+    case EPERM:
+    case ENODEV:
+    case ENXIO:
     case ENOTCONN:
     case ESTALE:
     case ETIMEDOUT:
@@ -81,6 +83,10 @@ bool IsUuid(absl::string_view name) {
   return true;
 }
 
+std::string NameOf(const v1::Checkpoint& checkpoint) {
+  return absl::StrCat(checkpoint.step(), "-", checkpoint.sha256().substr(0, 16));
+}
+
 // {step}-{16 digits}, and for an unfinished one .{number}.part behind it.
 bool ParseName(absl::string_view name, int64_t* step, bool* unfinished) {
   const std::vector<absl::string_view> dots = absl::StrSplit(name, '.');
@@ -98,6 +104,11 @@ bool IsRegularFile(const std::string& path) {
   return lstat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
 }
 
+bool IsFolder(const std::string& path) {
+  struct stat info;
+  return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 std::vector<std::string> NamesOrNone(const std::string& path) {
   absl::StatusOr<std::vector<std::string>> names = NamesIn(path);
   return names.ok() ? *std::move(names) : std::vector<std::string>();
@@ -113,8 +124,7 @@ std::string CheckpointFiles::Folder(const std::string& job_uid) const {
 
 std::string CheckpointFiles::Path(const std::string& job_uid,
                                   const v1::Checkpoint& checkpoint) const {
-  return absl::StrCat(Folder(job_uid), "/", checkpoint.step(), "-",
-                      checkpoint.sha256().substr(0, 16));
+  return absl::StrCat(Folder(job_uid), "/", NameOf(checkpoint));
 }
 
 // ---- Writing ---------------------------------------------------------------------------------
@@ -181,7 +191,6 @@ absl::Status CheckpointFiles::Writer::Finish() {
                                             ", stated was ", sha256_));
   }
   if (fsync(fd_) != 0) return ErrnoStatus(errno, absl::StrCat("syncing ", temporary_));
-  files_.NoteStored(path_);
   if (rename(temporary_.c_str(), path_.c_str()) != 0)
     return ErrnoStatus(errno, absl::StrCat("renaming ", temporary_));
   finished_ = true;
@@ -200,11 +209,17 @@ absl::StatusOr<std::unique_ptr<CheckpointFiles::Reader>> CheckpointFiles::Read(
     const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd >= 0) return std::unique_ptr<Reader>(new Reader(fd, checkpoint));
     error = errno;
-    if (error == ENOENT && WasRemoved(path)) {
-      return absl::NotFoundError(
-          absl::StrCat("checkpoint ", checkpoint.name(), " was just replaced by a newer one"));
-    }
   }
+  // A file that is lost leaves its folder, and one bad file in it does not keep others from being
+  // opened; a disk that is away or dead takes all.
+  const std::string folder = Folder(job_uid);
+  if (error == ENOENT && !IsFolder(folder)) {
+    return absl::UnavailableError(
+        absl::StrCat("checkpoint ", checkpoint.name(), ": ", folder,
+                     " is not there at all; is its file system mounted? Where it is lost for good, "
+                     "an empty folder in its place says so"));
+  }
+  if (error == EIO) return ErrnoStatus(error, absl::StrCat("opening ", path));
   return Unreadable(checkpoint.name(), error);
 }
 
@@ -243,27 +258,12 @@ absl::StatusOr<std::string> CheckpointFiles::Reader::Next() {
 
 // ---- Removing --------------------------------------------------------------------------------
 
-void CheckpointFiles::NoteRemoved(const std::string& path) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  removed_.push_back(path);
-  if (removed_.size() > kRememberedRemovals) removed_.pop_front();
-}
-
-void CheckpointFiles::NoteStored(const std::string& path) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  removed_.erase(std::remove(removed_.begin(), removed_.end(), path), removed_.end());
-}
-
-bool CheckpointFiles::WasRemoved(const std::string& path) const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return std::find(removed_.begin(), removed_.end(), path) != removed_.end();
-}
-
 void CheckpointFiles::Remove(const std::string& job_uid, const v1::Checkpoint& checkpoint) {
-  const std::string path = Path(job_uid, checkpoint);
-  // First, so that no reader takes the missing file for a loss.
-  NoteRemoved(path);
-  unlink(path.c_str());
+  unlink(Path(job_uid, checkpoint).c_str());
+}
+
+void CheckpointFiles::SetAside(const std::string& job_uid, const v1::Checkpoint& checkpoint) {
+  MoveAside(job_uid, NameOf(checkpoint));
 }
 
 void CheckpointFiles::RemoveUnfinished() {
@@ -280,7 +280,7 @@ void CheckpointFiles::RemoveUnfinished() {
   }
 }
 
-bool CheckpointFiles::SetAside(const std::string& job_uid, const std::string& name) {
+bool CheckpointFiles::MoveAside(const std::string& job_uid, const std::string& name) {
   const std::string folder = absl::StrCat(directory_, "/", kUnknownFolder, "/", job_uid);
   if (!MakeFolders(folder).ok()) return false;
   const std::string from = absl::StrCat(directory_, "/", job_uid, "/", name);
@@ -292,9 +292,11 @@ bool CheckpointFiles::SetAside(const std::string& job_uid, const std::string& na
 }
 
 CheckpointFiles::Tidied CheckpointFiles::Tidy(const Snapshot& snapshot) {
-  std::set<std::string> recorded;
-  for (const CheckpointRecord& record : snapshot.checkpoints)
+  std::set<std::string> recorded, folders;
+  for (const CheckpointRecord& record : snapshot.checkpoints) {
     recorded.insert(Path(record.job_uid, record.checkpoint));
+    folders.insert(Folder(record.job_uid));
+  }
   std::map<std::string, int64_t> committed;
   for (const JobRecord& record : snapshot.jobs)
     committed[record.job.uid()] = record.job.committed_steps();
@@ -322,11 +324,12 @@ CheckpointFiles::Tidied CheckpointFiles::Tidy(const Snapshot& snapshot) {
       if (unfinished || (job != committed.end() && step <= job->second)) {
         tidied.removed += unlink(path.c_str()) == 0;
       } else {
-        tidied.set_aside += SetAside(job_uid, name);
+        tidied.set_aside += MoveAside(job_uid, name);
       }
     }
-    // Fails, rightly, while something is in it.
-    rmdir(folder.c_str());
+    // Fails, rightly, while something is in it. That one is there tells a lost file from a file
+    // system that is away.
+    if (folders.count(folder) == 0) rmdir(folder.c_str());
   }
   return tidied;
 }

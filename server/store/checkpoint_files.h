@@ -15,7 +15,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -91,13 +90,17 @@ class CheckpointFiles {
   // with this one and those under way.
   absl::StatusOr<std::unique_ptr<Writer>> Write(const std::string& job_uid,
                                                 const v1::Checkpoint& checkpoint);
-  // NOT_FOUND: it was removed, for there are newer ones; DATA_LOSS: its file is gone, or cannot be
-  // opened, however often it is tried. RESOURCE_EXHAUSTED and UNAVAILABLE say nothing of this file.
+  // DATA_LOSS: its file is gone, perhaps for there are newer ones, or cannot be opened, however
+  // often it is tried. RESOURCE_EXHAUSTED and UNAVAILABLE say nothing of this file: the folder of
+  // the job is not there either, or the disk opens nothing.
   absl::StatusOr<std::unique_ptr<Reader>> Read(const std::string& job_uid,
                                                const v1::Checkpoint& checkpoint) const;
 
   // Nothing where it is gone already.
   void Remove(const std::string& job_uid, const v1::Checkpoint& checkpoint);
+  // Moves what is damaged, or seems to be, to where nothing removes it, as Tidy does. It stays
+  // where it cannot be moved.
+  void SetAside(const std::string& job_uid, const v1::Checkpoint& checkpoint);
 
   // ---- At the start, before anything is written ----
 
@@ -121,20 +124,15 @@ class CheckpointFiles {
   std::string Folder(const std::string& job_uid) const;
   std::string Path(const std::string& job_uid, const v1::Checkpoint& checkpoint) const;
   absl::Status Promise(int64_t bytes);
-  void NoteRemoved(const std::string& path);
-  void NoteStored(const std::string& path);
-  bool WasRemoved(const std::string& path) const;
-  bool SetAside(const std::string& job_uid, const std::string& name);
+  bool MoveAside(const std::string& job_uid, const std::string& name);
 
   const std::string directory_;
   DiskSpace* const space_;
   std::atomic<int64_t> temporaries_{0};
 
-  mutable std::mutex mutex_;
-  // Protected by mutex_: what uploads under way have yet to write, and what was removed last, for
-  // readers who come a moment too late.
+  std::mutex mutex_;
+  // Protected by mutex_: what uploads under way have yet to write.
   int64_t promised_bytes_ = 0;
-  std::deque<std::string> removed_;
 };
 
 }  // namespace evograd

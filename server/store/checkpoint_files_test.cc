@@ -4,8 +4,13 @@
 
 #include "server/store/checkpoint_files.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -87,10 +92,7 @@ TEST_F(CheckpointFilesTest, WhatWasWrittenIsRead) {
     ASSERT_TRUE(read.ok()) << read.status();
     EXPECT_EQ(*read, bytes);
     files_.Remove(kUid, checkpoint);
-    // Gone by our own hand, which a reader who came a moment before does not take for damage.
-    EXPECT_EQ(ReadAll(files_, checkpoint).status().code(), absl::StatusCode::kNotFound);
-    ASSERT_TRUE(WriteAll(&files_, checkpoint, bytes).ok());
-    std::filesystem::remove(OnlyFile());
+    EXPECT_EQ(OnlyFile(), "");
     EXPECT_EQ(ReadAll(files_, checkpoint).status().code(), absl::StatusCode::kDataLoss);
   }
 }
@@ -124,6 +126,41 @@ TEST_F(CheckpointFilesTest, WhatCannotBeReadIsDamagedUnlessTheMachineIsToBlame) 
   std::filesystem::create_symlink(path, path);
   status = ReadAll(files_, checkpoint).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+}
+
+TEST_F(CheckpointFilesTest, AFileSystemThatIsAwayIsNoDamage) {
+  const v1::Checkpoint checkpoint = CheckpointOf("abcdef");
+  ASSERT_TRUE(WriteAll(&files_, checkpoint, "abcdef").ok());
+  const std::string file = OnlyFile(), folder = dir_.path() + "/" + kUid;
+  const auto read = [&] { return ReadAll(files_, checkpoint).status(); };
+  // Not mounted: what is below its folder is not there.
+  std::filesystem::rename(folder, dir_.path() + "/elsewhere");
+  EXPECT_EQ(read().code(), absl::StatusCode::kUnavailable) << read();
+  EXPECT_THAT(std::string(read().message()), HasSubstr("is its file system mounted?"));
+  std::filesystem::rename(dir_.path() + "/elsewhere", folder);
+  EXPECT_TRUE(read().ok()) << read();
+  // Somebody else's, and root's rights do not reach where root is nobody.
+  const uid_t user = geteuid();
+  std::filesystem::permissions(folder, std::filesystem::perms::none);
+  if (user != 0 || seteuid(65534) == 0) {
+    EXPECT_EQ(read().code(), absl::StatusCode::kUnavailable) << read();
+    ASSERT_EQ(seteuid(user), 0);
+  }
+  std::filesystem::permissions(folder, std::filesystem::perms::owner_all);
+  EXPECT_TRUE(read().ok()) << read();
+  // A device that is gone says ENXIO; so does a socket.
+  std::filesystem::remove(file);
+  const int below = open(dir_.path().c_str(), O_PATH | O_CLOEXEC);
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  // Names of sockets are short.
+  std::snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/socket", below);
+  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  close(fd);
+  close(below);
+  std::filesystem::rename(dir_.path() + "/socket", file);
+  EXPECT_EQ(read().code(), absl::StatusCode::kUnavailable) << read();
 }
 
 TEST_F(CheckpointFilesTest, UploadsUnderWayCountAsWritten) {
@@ -226,6 +263,24 @@ TEST_F(TidyTest, WhatACrashLeftIsRemoved) {
   EXPECT_THAT(Files(), ElementsAre(HasSubstr(uid_ + "/1-")));
   EXPECT_TRUE(ReadAll(files_, kept).ok());
   EXPECT_EQ(files_.Tidy(snapshot_).removed, 0);
+}
+
+TEST_F(TidyTest, WhatWasDamagedIsKeptAndAnEmptyFolderToo) {
+  const v1::Checkpoint damaged = CheckpointOf("damaged", 2);
+  ASSERT_TRUE(WriteAll(&files_, damaged, "damaged").ok());
+  files_.SetAside(kUid, damaged);
+  files_.SetAside(kUid, damaged);
+  const std::set<std::string> before = Files();
+  EXPECT_THAT(before, ElementsAre(HasSubstr("unknown/" + uid_ + "/2-")));
+  // Its file is lost, which says less than that its folder is.
+  snapshot_.checkpoints = {{kUid, CheckpointOf("lost", 1)}};
+  EXPECT_EQ(files_.Tidy(snapshot_).removed, 0);
+  EXPECT_EQ(Files(), before);
+  EXPECT_EQ(ReadAll(files_, snapshot_.checkpoints[0].checkpoint).status().code(),
+            absl::StatusCode::kDataLoss);
+  snapshot_.checkpoints.clear();
+  files_.Tidy(snapshot_);
+  EXPECT_FALSE(std::filesystem::exists(dir_.path() + "/" + uid_));
 }
 
 TEST_F(TidyTest, WhatTheStoreCannotKnowIsSetAside) {

@@ -114,6 +114,16 @@ absl::Status CheckStructure(Database* database) {
   return absl::OkStatus();
 }
 
+// What is read of the log may be in this machine's memory alone: after an fsync that failed the
+// kernel takes the pages for written. So all of it goes into the store, whose own fsync must then
+// succeed, and new commits stand on nothing of the old log.
+absl::Status FoldLogIn(Database* database) {
+  EVOGRAD_ASSIGN_OR_RETURN(const int64_t blocked,
+                           database->QueryInt("PRAGMA wal_checkpoint(TRUNCATE)"));
+  if (blocked == 0) return absl::OkStatus();
+  return absl::UnavailableError("another program reads store.sqlite; let it end");
+}
+
 // Those of earlier coordinators followed the umask.
 void MakePrivate(const std::string& path) {
   for (const char* suffix : {"", "-wal", "-shm"}) chmod(absl::StrCat(path, suffix).c_str(), 0600);
@@ -212,7 +222,7 @@ absl::StatusOr<Snapshot> ReadAll(Database* database) {
                                   }));
   EVOGRAD_RETURN_IF_ERROR(ForEach(database,
                                   "SELECT uid, (SELECT max(sequence) FROM events WHERE job = "
-                                  "ordinal) FROM jobs WHERE NOT ended",
+                                  "ordinal) FROM jobs",
                                   [&](const Statement& row) {
                                     snapshot.last_events[row.Bytes(0)] = row.Int(1);
                                     return absl::OkStatus();
@@ -263,6 +273,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& path) {
   EVOGRAD_RETURN_IF_ERROR(
       database->Execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
                         "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON"));
+  EVOGRAD_RETURN_IF_ERROR(FoldLogIn(database.get()));
   EVOGRAD_RETURN_IF_ERROR(CheckStructure(database.get()));
   EVOGRAD_RETURN_IF_ERROR(Upgrade(database.get()));
   std::unique_ptr<Store> store(new Store(std::move(database)));
@@ -280,6 +291,8 @@ absl::StatusOr<Snapshot> Store::Peek(const std::string& path) {
   // Alone with the file, SQLite needs no shared memory, which would be a file to be written.
   EVOGRAD_RETURN_IF_ERROR(database->Execute("PRAGMA locking_mode = EXCLUSIVE"));
   EVOGRAD_RETURN_IF_ERROR(CheckSchema(database.get()));
+  // What a damaged one does not name may be somebody's.
+  EVOGRAD_RETURN_IF_ERROR(CheckStructure(database.get()));
   return ReadAll(database.get());
 }
 

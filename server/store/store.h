@@ -33,7 +33,8 @@ class Store : public StepLog {
   // written by a newer coordinator, or by another program, and is left as it is.
   static absl::StatusOr<std::unique_ptr<Store>> Open(const std::string& path);
   // What an existing store holds, as Load, without writing to it or needing room on the disk, and
-  // without a new incarnation. UNAVAILABLE: some other program has it open.
+  // without a new incarnation. UNAVAILABLE: some other program has it open; DATA_LOSS: it is
+  // damaged.
   static absl::StatusOr<Snapshot> Peek(const std::string& path);
   ~Store() override;
 

@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -214,6 +215,27 @@ TEST_F(StoreTest, AYoungStoreWhoseMarkIsOnlyInItsLogIsOpened) {
   EXPECT_EQ(InspectStore(path()).value(), StoreKind::kOurs);
 }
 
+TEST_F(StoreTest, WhatIsReplayedIsInTheStoreItselfBeforeAnythingNew) {
+  testing::TempDir crashed(testing::TempDir::kMemory), copy(testing::TempDir::kMemory);
+  {
+    std::unique_ptr<Store> store = Open();
+    ASSERT_TRUE(store->Commit({JobAt(0)}).ok());
+    ASSERT_TRUE(store->Commit(StepRecords(0)).ok());
+    // As a kill leaves it: all of it is in the log.
+    for (const char* file : {"store.sqlite", "store.sqlite-wal"})
+      std::filesystem::copy(dir_.path() + "/" + file, crashed.path() + "/" + file);
+    ASSERT_GT(std::filesystem::file_size(crashed.path() + "/store.sqlite-wal"), 0);
+  }
+  const auto store = Store::Open(crashed.path() + "/store.sqlite");
+  ASSERT_TRUE(store.ok()) << store.status();
+  EXPECT_EQ(std::filesystem::file_size(crashed.path() + "/store.sqlite-wal"), 0);
+  // The log's pages may be lost now.
+  std::filesystem::copy(crashed.path() + "/store.sqlite", copy.path() + "/store.sqlite");
+  const auto alone = Store::Open(copy.path() + "/store.sqlite");
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  EXPECT_EQ((*alone)->Checksum(kUid, 0).value(), 100);
+}
+
 TEST_F(StoreTest, AnOlderStoreIsBroughtUpToDateAndReadAsItWas) {
   ASSERT_TRUE(Database::Open(path(), Database::kReadWrite).value()->Execute(SchemaOne()).ok());
   EXPECT_THAT(Store::Peek(path())->checkpoints, SizeIs(1));
@@ -230,6 +252,8 @@ TEST_F(StoreTest, AnOlderStoreIsBroughtUpToDateAndReadAsItWas) {
     const std::string uid = snapshot.jobs[0].job.uid();
     EXPECT_EQ(store->Checksum(uid, 1).value(), 101);
     EXPECT_EQ(snapshot.last_events.at(uid), incarnation - 1);
+    // Whoever waits for it reads on from there.
+    EXPECT_EQ(snapshot.last_events.count(snapshot.jobs[1].job.uid()), 1);
     // It goes on.
     ASSERT_TRUE(store
                     ->Commit({EventRecord{uid, EventAt(incarnation)},
@@ -317,6 +341,25 @@ TEST_F(StoreTest, ALookWritesNothing) {
   // While it is open, it is not to be looked at, and nobody waits.
   const std::unique_ptr<Store> store = Open();
   EXPECT_EQ(Store::Peek(path()).status().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(StoreTest, AStoreOfDamagedStructureIsNotLookedAt) {
+  {
+    const std::unique_ptr<Store> store = Open();
+    ASSERT_TRUE(store->Commit({JobAt(0)}).ok());
+    // Many pages of what a look does not read.
+    for (int64_t step = 0; step < 500; ++step) ASSERT_TRUE(store->Commit(StepRecords(step)).ok());
+  }
+  ASSERT_TRUE(Store::Peek(path()).ok());
+  int64_t root = 0;
+  {
+    auto database = Database::Open(path(), Database::kReadWrite).value();
+    root = database->QueryInt("SELECT rootpage FROM sqlite_schema WHERE name = 'steps'").value();
+    root = (root - 1) * database->QueryInt("PRAGMA page_size").value();
+  }
+  std::fstream(path(), std::ios::in | std::ios::out | std::ios::binary).seekp(root).write("?", 1);
+  const absl::Status status = Store::Peek(path()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
 }
 
 TEST_F(StoreTest, ALockThatIsHeldForTooLongIsSaidAndNothingWasWritten) {

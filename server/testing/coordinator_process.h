@@ -33,6 +33,7 @@ struct Surroundings {
   mode_t mask = 022;
   // 0: as in this process.
   rlim_t soft_file_limit = 0;
+  std::vector<int> ignored_signals;
 };
 
 // A child process with its standard output and error in one pipe.
@@ -52,6 +53,8 @@ class CoordinatorProcess {
       dup2(ends[1], STDOUT_FILENO);
       dup2(ends[1], STDERR_FILENO);
       umask(around.mask);
+      for (const int number : {SIGINT, SIGTERM}) std::signal(number, SIG_DFL);
+      for (const int number : around.ignored_signals) std::signal(number, SIG_IGN);
       rlimit files;
       getrlimit(RLIMIT_NOFILE, &files);
       if (around.soft_file_limit > 0) files.rlim_cur = around.soft_file_limit;
@@ -112,7 +115,7 @@ class CoordinatorProcessTest : public ::testing::Test {
       notices_ += line + "\n";
       line = child->ReadLine();
     }
-    EXPECT_THAT(line, ::testing::HasSubstr("coordinator listening on 127.0.0.1:")) << notices_;
+    EXPECT_THAT(line, ::testing::HasSubstr("coordinator listening on ")) << notices_;
     std::ifstream(port_file()) >> address_;
     stub_ =
         v1::JobService::NewStub(grpc::CreateChannel(address_, grpc::InsecureChannelCredentials()));

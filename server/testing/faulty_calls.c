@@ -1,5 +1,6 @@
-// Preloaded into a program, it makes system calls fail as some file systems do: FLOCK_ERROR and
-// SYNC_FOLDER_ERROR give the errno, FLOCK_INTERRUPTED how often flock is interrupted first.
+// Preloaded into a program, it makes system calls fail as some file systems and disks do:
+// FLOCK_ERROR and SYNC_FOLDER_ERROR give the errno, FLOCK_INTERRUPTED how often flock is interrupted
+// first; SYNC_FAILS_IF names a file, and while it is there fdatasync fails with EIO.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
@@ -32,4 +33,13 @@ int fsync(int fd) {
     return -1;
   }
   return (int)syscall(SYS_fsync, fd);
+}
+
+int fdatasync(int fd) {
+  const char* trigger = getenv("SYNC_FAILS_IF");
+  if (trigger != NULL && access(trigger, F_OK) == 0) {
+    errno = EIO;
+    return -1;
+  }
+  return (int)syscall(SYS_fdatasync, fd);
 }

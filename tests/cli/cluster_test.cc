@@ -187,6 +187,18 @@ TEST(HypergradientTest, WritesAFile) {
       absl::StrCat("hypergradient ", WriteFile("h.yaml", kShort), " --device cpu --out ", out));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_TRUE(std::filesystem::exists(out));
+  const std::string folder = TestPath("hypergradients");
+  std::filesystem::create_directory(folder);
+  const std::string to =
+      absl::StrCat("hypergradient ", WriteFile("h.yaml", kShort), " --device cpu --out ");
+  const Outcome named = Evograd(to + folder);
+  EXPECT_EQ(named.exit_code, 0) << named.err;
+  EXPECT_EQ(named.out, folder + "/job-h-hypergradient.safetensors\n");
+  EXPECT_EQ(ReadText(folder + "/job-h-hypergradient.safetensors"), ReadText(out));
+  EXPECT_EQ(Evograd(to + "-").out, ReadText(out));
+  const Outcome nowhere = Evograd(to + folder + "/none/x");
+  EXPECT_EQ(nowhere.exit_code, 1);
+  EXPECT_THAT(nowhere.err, HasSubstr("there is no folder " + folder + "/none/"));
   EXPECT_EQ(Evograd(absl::StrCat("hypergradient ", WriteFile("h.yaml", kShort))).exit_code, 2);
   const Outcome failed = Evograd(
       absl::StrCat("hypergradient ", WriteFile("h.yaml", kFailing), " --device cpu --out ", out));

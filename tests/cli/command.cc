@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #include <atomic>
@@ -64,6 +65,8 @@ std::vector<std::string> Ignoring(const std::string& signals,
 
 Running::Running(const std::string& name, const std::vector<std::string>& command)
     : output_(TestPath(name + ".log")) {
+  // As at a terminal, wherever the test was started from.
+  for (const int number : {SIGINT, SIGHUP}) signal(number, SIG_DFL);
   auto process = ChildProcess::Start(command, output_);
   EXPECT_TRUE(process.ok()) << process.status();
   process_ = *std::move(process);

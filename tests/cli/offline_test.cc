@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <future>
 #include <string>
 #include <vector>
@@ -42,6 +43,16 @@ TEST(HelpTest, ExitCodesAreDocumented) {
   const std::string help = Evograd("help exit-codes").out;
   for (const std::string code : {"0 ", "1 ", "2 ", "3 ", "4 ", "5 ", "6 ", "7 ", "8 ", "130 "}) {
     EXPECT_THAT(help, HasSubstr("\n  " + code));
+  }
+}
+
+TEST(GuardTest, NoFolderButATemporaryOneIsRemoved) {
+  const std::string mine = TestPath("mine"), temporary = TestPath("evograd-aB3dEf");
+  for (const std::string& folder : {mine, temporary}) {
+    std::filesystem::create_directory(folder);
+    const int code = Evograd("--remove-when-left " + folder).exit_code;
+    EXPECT_EQ(code, folder == mine ? 2 : 0);
+    EXPECT_EQ(std::filesystem::exists(folder), folder == mine);
   }
 }
 

@@ -8,6 +8,8 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <atomic>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,6 +33,8 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 
 constexpr char kEnd[] = "all went well";
+constexpr char kBytes[] = "abcdef";
+constexpr char kSha256[] = "bef57ec7f53a6d40beb640a780a639c83bc29ac8a9816f1fc6c5c6dcd93c4721";
 
 // One job. A watch of it sends nothing until the job is ended or the service told to let go.
 class Puppet : public v1::JobService::Service {
@@ -52,6 +56,7 @@ class Puppet : public v1::JobService::Service {
       --job_failures_;
       return grpc::Status(grpc::StatusCode::UNAVAILABLE, "restarting");
     }
+    if (!refusal_.empty()) return grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, refusal_);
     *job = job_;
     return grpc::Status::OK;
   }
@@ -101,7 +106,72 @@ class Puppet : public v1::JobService::Service {
   grpc::Status ListCheckpoints(grpc::ServerContext* context,
                                const v1::ListCheckpointsRequest* request,
                                v1::ListCheckpointsResponse* response) override {
+    absl::MutexLock lock(&mutex_);
+    for (const v1::Checkpoint& checkpoint : checkpoints_) {
+      *response->add_checkpoints() = checkpoint;
+    }
     return grpc::Status::OK;
+  }
+
+  grpc::Status DownloadCheckpoint(
+      grpc::ServerContext* context, const v1::DownloadCheckpointRequest* request,
+      grpc::ServerWriter<v1::DownloadCheckpointResponse>* writer) override {
+    v1::DownloadCheckpointResponse response;
+    {
+      absl::MutexLock lock(&mutex_);
+      ++downloads_;
+      if (replacements_ > 0) {
+        --replacements_;
+        const int64_t newer = checkpoints_[0].step() + 1;
+        checkpoints_[0].set_step(newer);
+        checkpoints_[0].set_name(absl::StrCat("jobs/puppet/checkpoints/", newer));
+      }
+      for (const v1::Checkpoint& checkpoint : checkpoints_) {
+        if (checkpoint.name() == request->name()) *response.mutable_checkpoint() = checkpoint;
+      }
+    }
+    if (!response.has_checkpoint()) return grpc::Status(grpc::StatusCode::NOT_FOUND, "no such one");
+    response.set_chunk(kBytes);
+    writer->Write(response);
+    // Held, for a client that is to be interrupted.
+    while (held_ && !context->IsCancelled()) {
+      absl::MutexLock lock(&mutex_);
+      mutex_.AwaitWithTimeout(absl::Condition(this, &Puppet::HasNews), absl::Milliseconds(20));
+    }
+    return grpc::Status::OK;
+  }
+
+  // Of the two, `best` (a step) is the best one; 0: none is, and none was evaluated.
+  void SetCheckpoints(int64_t best) {
+    absl::MutexLock lock(&mutex_);
+    checkpoints_.clear();
+    for (const int64_t step : {7, 5}) {
+      v1::Checkpoint checkpoint;
+      checkpoint.set_name(absl::StrCat("jobs/puppet/checkpoints/", step));
+      checkpoint.set_step(step);
+      checkpoint.set_size_bytes(sizeof(kBytes) - 1);
+      checkpoint.set_sha256(kSha256);
+      checkpoint.set_best(step == best);
+      if (best != 0) {
+        (*checkpoint.mutable_evaluation()->mutable_metrics())["accuracy"] =
+            step == best ? 0.875 : 0.5;
+      }
+      checkpoints_.push_back(checkpoint);
+    }
+  }
+  void SetBestMetric(const std::string& metric) {
+    absl::MutexLock lock(&mutex_);
+    job_.mutable_spec()->mutable_keep_checkpoints()->set_best_metric(metric);
+  }
+  void HoldDownloads() { held_ = true; }
+  // A newer checkpoint takes the place of the last one just before a download of it, so often.
+  void ReplaceCheckpoints(int times) {
+    absl::MutexLock lock(&mutex_);
+    replacements_ = times;
+  }
+  int downloads() const {
+    absl::MutexLock lock(&mutex_);
+    return downloads_;
   }
 
   // The job has ended; its watches hear of it when `told`.
@@ -115,6 +185,11 @@ class Puppet : public v1::JobService::Service {
   void Cut() {
     absl::MutexLock lock(&mutex_);
     cut_ = true;
+  }
+  // Empty: no more.
+  void RefuseJobs(const std::string& why) {
+    absl::MutexLock lock(&mutex_);
+    refusal_ = why;
   }
   void FailJobs(int times) {
     absl::MutexLock lock(&mutex_);
@@ -147,9 +222,14 @@ class Puppet : public v1::JobService::Service {
   bool HasNews() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return told_end_ || cut_; }
 
   mutable absl::Mutex mutex_;
+  std::atomic<bool> held_{false};
+  std::vector<v1::Checkpoint> checkpoints_ ABSL_GUARDED_BY(mutex_);
+  int downloads_ ABSL_GUARDED_BY(mutex_) = 0;
+  int replacements_ ABSL_GUARDED_BY(mutex_) = 0;
   v1::Job job_ ABSL_GUARDED_BY(mutex_);
   std::vector<v1::Event> events_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> asked_after_ ABSL_GUARDED_BY(mutex_);
+  std::string refusal_ ABSL_GUARDED_BY(mutex_);
   int job_failures_ ABSL_GUARDED_BY(mutex_) = 0;
   bool cut_ ABSL_GUARDED_BY(mutex_) = false;
   bool told_end_ ABSL_GUARDED_BY(mutex_) = false;
@@ -269,6 +349,102 @@ TEST_F(PuppetTest, WhatStandsStillSaysWhy) {
                     HasSubstr("went on after losing a worker 2 times")));
   EXPECT_THAT(Verb("workers").out,
               AllOf(HasSubstr("SET_ASIDE"), HasSubstr("cannot read /data; not used for 30 s")));
+  puppet_.End(true);
+  EXPECT_EQ(watch->WaitForEnd(), "ended with exit code 0") << watch->output();
+}
+
+TEST_F(PuppetTest, CheckpointsSayWhichIsTheBestAndItCanBeFetched) {
+  puppet_.SetBestMetric("accuracy");
+  puppet_.SetCheckpoints(5);
+  const Outcome list = Verb("checkpoints puppet");
+  EXPECT_EQ(list.exit_code, 0) << list.err;
+  EXPECT_THAT(list.out, AllOf(HasSubstr("checkpoints/7  7     6 B"), HasSubstr("accuracy 50.00 %"),
+                              HasSubstr("best  accuracy 87.50 %")));
+  const std::string folder = TestPath("best");
+  std::filesystem::create_directory(folder);
+  const Outcome best = Verb(absl::StrCat("download puppet --best --out ", folder));
+  EXPECT_EQ(best.exit_code, 0) << best.err;
+  EXPECT_EQ(best.out, folder + "/puppet-5.safetensors\n");
+  EXPECT_EQ(ReadText(folder + "/puppet-5.safetensors"), kBytes);
+  // The twin: the last one.
+  EXPECT_EQ(Verb(absl::StrCat("download puppet --out ", folder, "/")).out,
+            folder + "/puppet-7.safetensors\n");
+  EXPECT_EQ(Verb("download puppet --best --step 5").exit_code, 2);
+}
+
+TEST_F(PuppetTest, ADownloadOfTheLastCheckpointTakesANewerOneInItsPlace) {
+  puppet_.SetCheckpoints(0);
+  puppet_.ReplaceCheckpoints(2);
+  const std::string folder = TestPath("downloads/");
+  std::filesystem::create_directory(folder);
+  const Outcome outcome = Verb("download puppet --out " + folder);
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, folder + "puppet-9.safetensors\n");
+  EXPECT_EQ(ReadText(folder + "puppet-9.safetensors"), kBytes);
+  // Not in that of one that was asked for by its step.
+  puppet_.ReplaceCheckpoints(1);
+  EXPECT_EQ(Verb("download puppet --step 9 --out " + folder).exit_code, 3);
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) files += entry.exists();
+  EXPECT_EQ(files, 1);
+}
+
+TEST_F(PuppetTest, WithoutABestCheckpointItIsSaidWhy) {
+  puppet_.SetCheckpoints(0);
+  const Outcome unwanted = Verb("download puppet --best");
+  EXPECT_EQ(unwanted.exit_code, 3);
+  EXPECT_THAT(unwanted.err, AllOf(HasSubstr("jobs/puppet does not keep its best checkpoint"),
+                                  HasSubstr("keep_checkpoints: {best_metric: METRIC}")));
+  puppet_.SetBestMetric("accuracy");
+  const Outcome early = Verb("download puppet --best");
+  EXPECT_EQ(early.exit_code, 3);
+  EXPECT_THAT(early.err, HasSubstr("no best checkpoint yet: none was evaluated by accuracy"));
+  EXPECT_EQ(puppet_.downloads(), 0);
+}
+
+TEST_F(PuppetTest, WhereADownloadCannotGoIsToldBeforeItComes) {
+  puppet_.SetCheckpoints(5);
+  for (const std::string out : {TestPath("none/file"), TestPath("none/"), std::string("''")}) {
+    const Outcome outcome = Verb("download puppet --out " + out);
+    EXPECT_NE(outcome.exit_code, 0) << out;
+    EXPECT_EQ(puppet_.downloads(), 0) << out;
+    EXPECT_FALSE(std::filesystem::exists(TestPath("none")));
+  }
+  const Outcome piped = Verb("download puppet --out -");
+  EXPECT_EQ(piped.exit_code, 0) << piped.err;
+  EXPECT_EQ(piped.out, kBytes);
+  EXPECT_FALSE(std::filesystem::exists("-"));
+}
+
+TEST_F(PuppetTest, AnInterruptedDownloadLeavesNothing) {
+  puppet_.SetCheckpoints(5);
+  puppet_.HoldDownloads();
+  const std::string folder = TestPath("interrupted");
+  std::filesystem::create_directory(folder);
+  const auto download = Start("download", {"--out", folder + "/file"});
+  WaitUntil([&] { return puppet_.downloads() > 0; });
+  EXPECT_EQ(download->Interrupt(SIGINT), "ended with exit code 130") << download->output();
+  EXPECT_TRUE(std::filesystem::is_empty(folder));
+}
+
+TEST_F(PuppetTest, WhatOthersWroteIsShownAndNotObeyed) {
+  const std::string hostile = "\x1b[2J\xc2\x9b\x33\x31m \xe2\x80\xae\nevograd: all is well";
+  puppet_.SetReason(v1::PENDING, hostile);
+  const auto watch = Start("watch");
+  watch->WaitForText("puppet: waits: \\u001b[2J\\u009b31m \\u202e\n  evograd: all is well\n");
+  for (const std::string verb : {"list", "describe puppet", "list -o json"}) {
+    const Outcome outcome = Verb(verb);
+    EXPECT_EQ(outcome.exit_code, 0) << verb << outcome.err;
+    EXPECT_THAT(outcome.out, AllOf(Not(HasSubstr("\x1b")), Not(HasSubstr("\xc2\x9b")),
+                                   Not(HasSubstr("\xe2\x80\xae")), Not(HasSubstr("\nevograd:"))))
+        << verb;
+    if (verb == "list -o json") EXPECT_TRUE(IsJson(outcome.out)) << outcome.out;
+  }
+  puppet_.RefuseJobs(hostile + "\xff");
+  const Outcome refused = Verb("describe puppet");
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("\\u001b[2J"), HasSubstr("\n  evograd: all is well"),
+                                 Not(HasSubstr("\x1b")), Not(HasSubstr("\xff"))));
+  puppet_.RefuseJobs("");
   puppet_.End(true);
   EXPECT_EQ(watch->WaitForEnd(), "ended with exit code 0") << watch->output();
 }

@@ -100,6 +100,21 @@ TEST(RunTest, KeepsLastCheckpoints) {
   EXPECT_THAT(nowhere.err, Not(HasSubstr("Starting a coordinator")));
 }
 
+TEST(RunTest, KeepsTheBestCheckpointToo) {
+  // The last one is not both the least and the greatest.
+  std::string said;
+  for (const std::string least : {"true", "false"}) {
+    const std::string job = WriteFile(
+        "best.yaml", absl::StrCat(kShort, "evaluation_interval_steps: 5\n",
+                                  "keep_checkpoints: {best_metric: x, least: ", least, "}\n"));
+    const Outcome kept = RunFiles(absl::StrCat(job, " --out ", TestPath("best")));
+    EXPECT_EQ(kept.exit_code, 0) << kept.err;
+    EXPECT_THAT(kept.err, HasSubstr(TestPath("best") + "/best-20.safetensors"));
+    absl::StrAppend(&said, kept.err);
+  }
+  EXPECT_THAT(said, HasSubstr(", the best\n"));
+}
+
 TEST(RunTest, Failures) {
   const Outcome failed =
       Evograd(absl::StrCat("run --workers 1 --device cpu ", WriteFile("fail.yaml", kFailing)));

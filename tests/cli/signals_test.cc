@@ -7,10 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/testing/connect_as.h"
 #include "tests/cli/command.h"
 
 namespace evograd {
@@ -25,6 +28,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 constexpr char kJob[] = "problem: {toy1d: {}}\nsteps: 20\n";
@@ -58,6 +62,31 @@ bool Ignores(pid_t process, int signal) {
     return (std::stoull(std::string(line), nullptr, 16) >> (signal - 1) & 1) != 0;
   }
   return false;
+}
+
+// The TCP sockets at which the processes listen, as the kernel numbers them.
+std::vector<std::string> ListeningPorts(const std::vector<pid_t>& processes) {
+  std::vector<std::string> found;
+  for (const pid_t process : processes) {
+    std::set<std::string> sockets;
+    for (const auto& file :
+         std::filesystem::directory_iterator(absl::StrCat("/proc/", process, "/fd"))) {
+      std::error_code gone;
+      sockets.insert(std::filesystem::read_symlink(file, gone));
+    }
+    for (const char* table : {"/net/tcp", "/net/tcp6"}) {
+      const std::string text = ReadText(absl::StrCat("/proc/", process, table));
+      for (absl::string_view line : absl::StrSplit(text, '\n')) {
+        const std::vector<std::string> words = absl::StrSplit(line, ' ', absl::SkipWhitespace());
+        constexpr char kListen[] = "0A";
+        if (words.size() > 9 && words[3] == kListen &&
+            sockets.count(absl::StrCat("socket:[", words[9], "]")) > 0) {
+          found.push_back(words[1]);
+        }
+      }
+    }
+  }
+  return found;
 }
 
 // The programs in a folder of their own, the worker a script that waits for a line in a FIFO.
@@ -167,6 +196,54 @@ TEST_F(SignalsTest, UpServesOthersWhenItIsToldTo) {
   EXPECT_EQ(up->Interrupt(SIGTERM), "ended with exit code 0") << up->output();
 }
 
+TEST_F(SignalsTest, UpSaysWhoCanUseIt) {
+  std::string address;
+  const auto up = Up("127.0.0.1:0", &address);
+  up->WaitForText("Every user of this machine can use it; with --listen unix:PATH only you can.");
+  EXPECT_EQ(up->Interrupt(SIGTERM), "ended with exit code 0") << up->output();
+}
+
+// In a folder whose name is short, wherever the test runs.
+TEST_F(SignalsTest, UpListensAtASocketWhenItIsToldTo) {
+  std::string folder = "/tmp/evograd-test-XXXXXX";
+  ASSERT_NE(mkdtemp(&folder[0]), nullptr);
+  const std::string socket = "unix:" + folder + "/socket";
+  std::string address;
+  const auto up = Up(socket, &address);
+  EXPECT_EQ(address, socket);
+  EXPECT_EQ(Evograd("list --coordinator " + socket).exit_code, 0);
+  EXPECT_EQ(up->Interrupt(SIGTERM), "ended with exit code 0") << up->output();
+  EXPECT_THAT(up->output(), Not(HasSubstr("can use it")));
+  EXPECT_EQ(Evograd("list --coordinator " + socket).exit_code, 5);
+  std::filesystem::remove_all(folder);
+}
+
+TEST_F(SignalsTest, NobodyElseReachesTheCoordinatorOfARun) {
+  const std::string data = TestPath(name_ + "-data");
+  Running run(name_, Run({"--data-dir", data}));
+  run.WaitForText("Waiting for workers: 0 of 1");
+  std::string address = ReadText(data + "/address");
+  address.pop_back();
+  ASSERT_EQ(address.substr(0, 5), "unix:");
+  const std::string socket = address.substr(5);
+  EXPECT_EQ(Evograd("list --coordinator " + address).exit_code, 0);
+  struct stat info;
+  ASSERT_EQ(lstat(socket.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600);
+  const std::string folder = std::filesystem::path(socket).parent_path();
+  ASSERT_EQ(lstat(folder.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0700);
+  EXPECT_EQ(info.st_uid, geteuid());
+  EXPECT_THAT(ListeningPorts(Children(run.pid())), IsEmpty());
+  // Its rights say the same where the test cannot be another user.
+  if (geteuid() == 0) {
+    EXPECT_EQ(testing::ConnectAs(65534, socket), EACCES);
+  }
+  EXPECT_EQ(testing::ConnectAs(geteuid(), socket), 0);
+  EXPECT_EQ(run.Interrupt(SIGTERM), "ended with exit code 130") << run.output();
+  EXPECT_FALSE(std::filesystem::exists(folder));
+}
+
 TEST_F(SignalsTest, RunIgnoresWhatItWasToldToIgnore) {
   Running run(name_, Ignoring("HUP INT", Run()));
   run.WaitForText("Starting a coordinator");
@@ -255,6 +332,24 @@ TEST_F(SignalsTest, AnOrderlyRestartOfTheCoordinatorIsWaitedFor) {
     EXPECT_EQ(process->WaitForEnd(), "ended with exit code 8") << process->output();
     EXPECT_THAT(process->output(), HasSubstr("jobs/kept-job"));
   }
+}
+
+TEST_F(SignalsTest, RunWaitsForItsOwnCoordinatorHoweverLongItsRestartTakes) {
+  // Its restarts fail for longer than a call is repeated.
+  const std::string starts = programs_ + "/starts", coordinator = programs_ + "/coordinator";
+  std::filesystem::rename(coordinator, programs_ + "/real");
+  std::ofstream(coordinator) << "#!/bin/sh\necho >>" << starts << "\ncase $(wc -l <" << starts
+                             << ") in [2-5]) exit 1;; esac\nexec " << programs_ << "/real \"$@\"\n";
+  ASSERT_EQ(chmod(coordinator.c_str(), 0700), 0);
+  Running run(name_, Run());
+  run.WaitForText("Waiting for workers: 0 of 1");
+  for (const pid_t child : Children(run.pid())) {
+    const std::string command = ReadText(absl::StrCat("/proc/", child, "/cmdline"));
+    if (absl::StrContains(command, "--data_dir=")) kill(child, SIGKILL);
+  }
+  WaitUntil([&] { return ReadText(starts).size() == 6; });
+  EXPECT_EQ(run.Interrupt(SIGTERM), "ended with exit code 130") << run.output();
+  EXPECT_THAT(run.output(), Not(HasSubstr("no coordinator answers")));
 }
 
 TEST_F(SignalsTest, ResumeNamesFoldersWithoutWork) {

@@ -14,6 +14,7 @@
 #include <numeric>
 #include <sstream>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
@@ -23,7 +24,6 @@ namespace {
 constexpr char kCoordinator[] = "server/coordinator";
 constexpr char kWorker[] = "worker/worker";
 
-// A condition that another process makes true: looked at until it holds.
 std::string ReadFile(const std::string& path) {
   std::ifstream file(path);
   std::stringstream text;
@@ -106,14 +106,18 @@ std::string Cluster::Outputs() const {
   return text;
 }
 
-void Cluster::StartCoordinator() {
+void Cluster::StartCoordinator(const std::vector<std::string>& before) {
   const std::string port_file = PathOf(absl::StrCat("port-", ++coordinator_starts_));
-  coordinator_ = std::make_unique<Process>(
-      std::vector<std::string>{kCoordinator, "--data_dir=" + PathOf("data"),
-                               "--listen=" + (address_.empty() ? "127.0.0.1:0" : address_),
-                               "--port_file=" + port_file},
-      PathOf("coordinator.log"));
+  std::vector<std::string> command = before;
+  for (const std::string& word :
+       {std::string(kCoordinator), "--data_dir=" + PathOf("data"),
+        "--listen=" + (address_.empty() ? "127.0.0.1:0" : address_), "--port_file=" + port_file}) {
+    command.push_back(word);
+  }
+  coordinator_ = std::make_unique<Process>(command, PathOf("coordinator.log"));
   ASSERT_TRUE(WaitUntil([&] { return !ReadFile(port_file).empty(); })) << Outputs();
+  // Else a fault that a library should provoke would be none.
+  ASSERT_FALSE(absl::StrContains(coordinator_->Output(), "cannot be preloaded")) << Outputs();
   if (address_.empty()) {
     address_ = ReadFile(port_file);
     while (!address_.empty() && isspace(address_.back())) address_.pop_back();
@@ -129,7 +133,10 @@ void Cluster::Connect() {
       grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), arguments));
 }
 
-void Cluster::KillCoordinator() { coordinator_->KillAndWait(); }
+int Cluster::EndCoordinator(int signal) {
+  coordinator_->Signal(signal);
+  return coordinator_->Wait();
+}
 
 void Cluster::StartWorker(const std::string& id, const std::vector<std::string>& flags) {
   std::vector<std::string> command = {kWorker, "--coordinator=" + address_, "--device=cpu",
@@ -139,6 +146,28 @@ void Cluster::StartWorker(const std::string& id, const std::vector<std::string>&
 }
 
 void Cluster::KillWorker(const std::string& id) { workers_.at(id)->KillAndWait(); }
+
+v1::Worker Cluster::Worker(const std::string& id) {
+  v1::ListWorkersResponse response;
+  const grpc::Status status =
+      stub_->ListWorkers(Context().get(), v1::ListWorkersRequest(), &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  for (const v1::Worker& worker : response.workers()) {
+    if (worker.name() == "workers/" + id) return worker;
+  }
+  return v1::Worker();
+}
+
+void Cluster::WaitForWorker(const std::string& id, v1::WorkerState state,
+                            const std::string& reason) {
+  v1::Worker worker;
+  ASSERT_TRUE(WaitUntil([&] {
+    worker = Worker(id);
+    return worker.state() == state && absl::StrContains(worker.reason(), reason);
+  })) << "waiting for "
+      << v1::WorkerState_Name(state) << " `" << reason << "`: " << worker.DebugString()
+      << Outputs();
+}
 
 void Cluster::WaitForOutput(const std::string& id, const std::string& text) {
   ASSERT_TRUE(WaitUntil([&] { return workers_.at(id)->Output().find(text) != std::string::npos; }))
@@ -230,6 +259,33 @@ void Cluster::WaitForStep(const std::string& job_id, int64_t committed) {
 v1::Job Cluster::WaitForEnd(const std::string& job_id) {
   AllEvents(job_id);
   return Get(job_id);
+}
+
+void Cluster::ExpectResultOf(const v1::Job& reference, const std::string& job_id) {
+  const std::vector<v1::Event> events = AllEvents(job_id);
+  const v1::Job job = Get(job_id);
+  EXPECT_EQ(job.state(), v1::SUCCEEDED) << job.DebugString();
+  EXPECT_EQ(job.parameters_sha256(), reference.parameters_sha256()) << job_id;
+  EXPECT_EQ(job.hyperparameters_sha256(), reference.hyperparameters_sha256()) << job_id;
+  EXPECT_EQ(CommittedSteps(events), StepsUpTo(reference.spec().steps())) << job_id;
+}
+
+std::vector<std::string> Env(const std::vector<std::string>& variables) {
+  std::vector<std::string> command = {"/usr/bin/env"};
+  command.insert(command.end(), variables.begin(), variables.end());
+  return command;
+}
+
+v1::Job RunUndisturbed(const v1::JobSpec& spec) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  cluster.StartWorker("w1");
+  cluster.WaitForFreeWorkers(1);
+  cluster.Submit("undisturbed", spec);
+  const v1::Job job = cluster.WaitForEnd("undisturbed");
+  EXPECT_EQ(job.state(), v1::SUCCEEDED) << job.DebugString();
+  EXPECT_EQ(job.recoveries() + job.restarts(), 0);
+  return job;
 }
 
 v1::JobSpec SmallRotation(int64_t steps) {

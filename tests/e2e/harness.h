@@ -11,6 +11,7 @@
 #ifndef EVOGRAD_TESTS_E2E_HARNESS_H_
 #define EVOGRAD_TESTS_E2E_HARNESS_H_
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include <functional>
@@ -56,13 +57,21 @@ class Cluster {
   Cluster();
   ~Cluster();
 
-  // The first start chooses a port; later ones come back on it, with the same data.
-  void StartCoordinator();
-  void KillCoordinator();
+  // The first start chooses a port; later ones come back on it, with the same data. `before` stands
+  // before the program, see Env.
+  void StartCoordinator(const std::vector<std::string>& before = {});
+  void KillCoordinator() { EndCoordinator(SIGKILL); }
+  // How it ended: see Process::Wait.
+  int EndCoordinator(int signal);
+  Process& coordinator() { return *coordinator_; }
 
   void StartWorker(const std::string& id, const std::vector<std::string>& flags = {});
   void KillWorker(const std::string& id);
   Process& worker(const std::string& id) { return *workers_.at(id); }
+  // As ListWorkers shows it; empty where it does not.
+  v1::Worker Worker(const std::string& id);
+  // Until the worker is in that state and its reason has this text.
+  void WaitForWorker(const std::string& id, v1::WorkerState state, const std::string& reason);
   // Until the worker's output has this text.
   void WaitForOutput(const std::string& id, const std::string& text);
   // Until ListWorkers shows `count` free ones.
@@ -78,6 +87,8 @@ class Cluster {
   std::vector<v1::Event> AllEvents(const std::string& job_id);
   void WaitForStep(const std::string& job_id, int64_t committed);
   v1::Job WaitForEnd(const std::string& job_id);
+  // At its end: each step once, and the hashes of `reference`.
+  void ExpectResultOf(const v1::Job& reference, const std::string& job_id);
 
   v1::JobService::Stub& stub() { return *stub_; }
   const std::string& address() const { return address_; }
@@ -94,6 +105,12 @@ class Cluster {
   int coordinator_starts_ = 0;
   std::unique_ptr<v1::JobService::Stub> stub_;
 };
+
+// What to put before a program so that it finds these variables: {"NAME=value", ...}.
+std::vector<std::string> Env(const std::vector<std::string>& variables);
+
+// The job's end on one worker, with a coordinator of its own.
+v1::Job RunUndisturbed(const v1::JobSpec& spec);
 
 // A rotation job on few images: real convolutions, some milliseconds a step.
 v1::JobSpec SmallRotation(int64_t steps);

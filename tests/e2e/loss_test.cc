@@ -88,12 +88,14 @@ TEST_F(LossTest, WorkerKilledTwentyTimes) {
   constexpr int kKillsPerJob = 4;
   std::mt19937 random(kSeed);
   int next_worker = 3;
-  // Two spare ones: a group of two forms again at once.
+  // Two spare ones: a group that needs two forms again at once.
   for (; next_worker <= 4; ++next_worker) cluster_.StartWorker(absl::StrCat("w", next_worker));
   for (int job = 0; job < kJobs; ++job) {
     const std::string id = absl::StrCat("killed-", job);
     cluster_.WaitForFreeWorkers(4);
-    cluster_.Submit(id, Spec());
+    v1::JobSpec spec = Spec();
+    spec.set_min_workers(2);
+    cluster_.Submit(id, spec);
     for (int64_t generation = 1; generation <= kKillsPerJob; ++generation) {
       WaitForStepsOfGeneration(&cluster_, id, generation, 1 + random() % 9);
       const v1::Job running = cluster_.Get(id);

@@ -98,7 +98,10 @@ EngineRunner::Options Agent::RunnerOptions() {
 Uploader::Options Agent::UploaderOptions() {
   Uploader::Options options;
   options.stub = [this] { return stub(); };
-  options.done = [this](absl::Status status) { Dispatch(UploadOutcome{std::move(status)}); };
+  options.done = [this](absl::Status status) {
+    watch_.Stores("", std::chrono::steady_clock::now());
+    Dispatch(UploadOutcome{std::move(status)});
+  };
   options.say = [this](const std::string& text) { SayLine(text); };
   options.trouble = [this](const std::string& text) { Dispatch(UploadTrouble{text}); };
   return options;
@@ -138,6 +141,8 @@ void Agent::Perform(DeliverRendezvous& action) {
 
 void Agent::Perform(StartUpload& action) {
   if (exit_) return;
+  watch_.Stores(absl::StrCat("storing the checkpoint of step ", action.header.step()),
+                std::chrono::steady_clock::now());
   uploader_->Start(std::move(action.header), runner_.TakeState());
 }
 void Agent::Perform(StopUpload&) { uploader_->Stop(); }
@@ -200,7 +205,7 @@ std::optional<Stream::End> Agent::Dial() {
   events.message = [this](const v1::CoordinatorMessage& message) { Dispatch(message); };
   events.down = [this] { Dispatch(StreamDown{}); };
   events.heartbeat = [this] {
-    return watch_.Look(std::chrono::steady_clock::now(), ProcessorSeconds());
+    return watch_.Look(std::chrono::steady_clock::now(), ProcessorSeconds(), ReadBytes());
   };
   const Stream::End end = stream.Run(events);
   absl::MutexLock lock(&stream_mutex_);

@@ -42,6 +42,11 @@ std::string Sha256Of(const std::string& bytes) {
 
 }  // namespace
 
+void StateBytes(const std::string& bytes, v1::UploadCheckpointRequest* header) {
+  header->set_size_bytes(static_cast<int64_t>(bytes.size()));
+  header->set_sha256(Sha256Of(bytes));
+}
+
 CheckpointTransfer::CheckpointTransfer(Wait wait)
     : wait_(wait ? std::move(wait)
                  : [this](absl::Duration pause) { return stopped_.WaitFor(pause); }) {}
@@ -70,8 +75,6 @@ class CheckpointTransfer::Call {
 absl::Status CheckpointTransfer::Upload(v1::WorkerService::StubInterface* stub,
                                         v1::UploadCheckpointRequest header,
                                         const std::string& bytes) {
-  header.set_size_bytes(static_cast<int64_t>(bytes.size()));
-  header.set_sha256(Sha256Of(bytes));
   Call call(this);
   v1::UploadCheckpointResponse response;
   auto writer = stub->UploadCheckpoint(call.context(), &response);

@@ -18,6 +18,9 @@
 
 namespace evograd::agent {
 
+// Puts size and hash of `bytes` into `header`; takes a second or two for each GB.
+void StateBytes(const std::string& bytes, v1::UploadCheckpointRequest* header);
+
 class CheckpointTransfer {
  public:
   // How to wait between two tries; whether Stop came meanwhile. Null: lets so much time pass.
@@ -25,8 +28,8 @@ class CheckpointTransfer {
 
   explicit CheckpointTransfer(Wait wait = nullptr);
 
-  // OK means durable. `header` lacks size, hash and bytes. CANCELLED after Stop; otherwise what the
-  // coordinator answers.
+  // OK means durable. `header` states size and hash of `bytes`. CANCELLED after Stop; otherwise
+  // what the coordinator answers.
   absl::Status Upload(v1::WorkerService::StubInterface* stub, v1::UploadCheckpointRequest header,
                       const std::string& bytes);
 

@@ -18,10 +18,11 @@ class CheckpointTransferTest : public testing::Test {
       : stub_(v1::WorkerService::NewStub(
             grpc::CreateChannel(coordinator_.address(), grpc::InsecureChannelCredentials()))) {}
 
-  static v1::UploadCheckpointRequest Header() {
+  static v1::UploadCheckpointRequest Header(const std::string& bytes = "bytes") {
     v1::UploadCheckpointRequest header;
     header.set_job("jobs/a");
     header.set_step(7);
+    StateBytes(bytes, &header);
     return header;
   }
 
@@ -35,7 +36,7 @@ TEST_F(CheckpointTransferTest, BytesComeBackWhateverTheirNumber) {
   for (const int size : {1, kChunk - 1, kChunk, kChunk + 1, 3 * kChunk + 5}) {
     std::string bytes(size, 'x');
     for (int i = 0; i < size; i += 997) bytes[i] = static_cast<char>(i);
-    const absl::Status status = transfer_.Upload(stub_.get(), Header(), bytes);
+    const absl::Status status = transfer_.Upload(stub_.get(), Header(bytes), bytes);
     ASSERT_TRUE(status.ok()) << status;
     EXPECT_EQ(coordinator_.Stored("jobs/a/checkpoints/7"), bytes);
     const absl::StatusOr<std::string> back =
@@ -51,6 +52,13 @@ TEST_F(CheckpointTransferTest, OtherBytesThanStatedAreNoticed) {
   EXPECT_TRUE(absl::IsDataLoss(status)) << status;
   coordinator_.Store("damaged", "some bytes");
   EXPECT_EQ(transfer_.Download(stub_.get(), "damaged").value(), "some bytes");
+}
+
+TEST_F(CheckpointTransferTest, WhatWasStatedOnceServesEveryTry) {
+  v1::UploadCheckpointRequest header = Header();
+  header.set_sha256(std::string(64, '0'));
+  // Nothing looked through the bytes again, which takes seconds where they are many.
+  EXPECT_TRUE(absl::IsDataLoss(transfer_.Upload(stub_.get(), header, "bytes")));
 }
 
 TEST_F(CheckpointTransferTest, TheCoordinatorsAnswerIsPassedOn) {

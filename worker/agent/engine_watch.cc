@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <ctime>
+#include <fstream>
+#include <string>
 #include <utility>
 
 namespace evograd::agent {
@@ -12,6 +14,9 @@ using Seconds = std::chrono::duration<double>;
 // A process whose engine stands still uses less: heartbeats take some 0.1 %. One that computes has
 // more even where fifty of them share a core.
 constexpr double kMovingShare = 0.01;
+
+// Heartbeats and the like read some hundred bytes a second.
+constexpr int64_t kMovingBytes = 1 << 20;
 
 // Heartbeats further apart: the whole process stood still (a paused machine), not its engine alone.
 constexpr auto kPaused = std::chrono::seconds(5);
@@ -55,20 +60,20 @@ void EngineWatch::Does(const std::string& what, Time now) {
   absl::MutexLock lock(&mutex_);
   doing_ = what;
   waiting_ = false;
-  since_ = moved_ = now;
+  began_ = moved_ = now;
   moved_processor_ = ProcessorSeconds();
 }
 
 void EngineWatch::Waits(Time now) {
   absl::MutexLock lock(&mutex_);
   waiting_ = true;
-  since_ = now;
+  waits_since_ = now;
 }
 
 void EngineWatch::GoesOn(Time now) {
   absl::MutexLock lock(&mutex_);
   waiting_ = false;
-  since_ = moved_ = now;
+  moved_ = now;
   moved_processor_ = ProcessorSeconds();
 }
 
@@ -77,22 +82,34 @@ void EngineWatch::Fetches(bool fetching) {
   fetching_ = fetching;
 }
 
-v1::Heartbeat EngineWatch::Look(Time now, double processor_seconds) {
+void EngineWatch::Stores(const std::string& what, Time now) {
   absl::MutexLock lock(&mutex_);
-  // Between the caller's look at the clock and the lock the engine may have gone on, and a time
-  // that is negative costs the worker its stream.
+  storing_ = what;
+  stores_since_ = now;
+}
+
+v1::Heartbeat EngineWatch::Look(Time now, double processor_seconds, int64_t read_bytes) {
+  absl::MutexLock lock(&mutex_);
+  // The engine may have begun something since the caller looked at the clock.
   now = std::max({now, since_, moved_});
   v1::Heartbeat heartbeat;
   const bool paused = now - std::exchange(looked_, now) > kPaused;
-  if (doing_.empty()) return heartbeat;
+  if (doing_.empty()) {
+    if (storing_.empty()) return heartbeat;
+    heartbeat.set_doing(storing_);
+    heartbeat.set_doing_seconds(Seconds(now - stores_since_).count());
+    return heartbeat;
+  }
   const double still = Seconds(now - moved_).count();
-  if (paused || fetching_ || processor_seconds - moved_processor_ > kMovingShare * still) {
+  if (paused || fetching_ || processor_seconds - moved_processor_ > kMovingShare * still ||
+      read_bytes - moved_read_ > kMovingBytes) {
     moved_ = now;
     moved_processor_ = processor_seconds;
+    moved_read_ = read_bytes;
   }
   heartbeat.set_doing(doing_);
   heartbeat.set_waiting(waiting_);
-  heartbeat.set_doing_seconds(Seconds(now - since_).count());
+  heartbeat.set_doing_seconds(Seconds(now - (waiting_ ? waits_since_ : began_)).count());
   if (!waiting_) heartbeat.set_still_seconds(Seconds(now - moved_).count());
   return heartbeat;
 }
@@ -101,6 +118,13 @@ double ProcessorSeconds() {
   timespec used{};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
   return static_cast<double>(used.tv_sec) + 1e-9 * static_cast<double>(used.tv_nsec);
+}
+
+int64_t ReadBytes() {
+  std::ifstream counts("/proc/self/io");
+  std::string name;
+  int64_t bytes = 0;
+  return counts >> name >> bytes && name == "rchar:" ? bytes : 0;
 }
 
 std::unique_ptr<Communicator> Watched(std::unique_ptr<Communicator> communicator,

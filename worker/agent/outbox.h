@@ -32,7 +32,7 @@ class Outbox {
   void Push(v1::WorkerMessage message);
   // Goes before everything else, in place of another heartbeat that waits: what waits is no reason
   // for the coordinator to think that the worker is dead.
-  void PushHeartbeat(v1::Heartbeat heartbeat = {});
+  void PushHeartbeat(v1::Heartbeat heartbeat);
 
   // Waits for a message, or a part of one; false when it is closed.
   bool Take(v1::WorkerMessage* message);

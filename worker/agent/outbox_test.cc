@@ -27,8 +27,8 @@ TEST(OutboxTest, MessagesLeaveInOrderAndHeartbeatsFirst) {
   outbox.Open();
   outbox.Push(Message("a"));
   outbox.Push(Message("b"));
-  outbox.PushHeartbeat();
-  outbox.PushHeartbeat();
+  outbox.PushHeartbeat({});
+  outbox.PushHeartbeat({});
   EXPECT_EQ(TakeJob(&outbox), "heartbeat");
   EXPECT_EQ(TakeJob(&outbox), "a");
   EXPECT_EQ(TakeJob(&outbox), "b");

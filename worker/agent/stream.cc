@@ -24,7 +24,7 @@ class Heart {
  private:
   void Beat() {
     while (!stopped_.WaitFor(interval_)) {
-      outbox_->PushHeartbeat(say_ ? say_() : v1::Heartbeat());
+      outbox_->PushHeartbeat(say_());
     }
   }
 

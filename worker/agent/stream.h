@@ -22,7 +22,7 @@ class Stream {
     std::function<void(const v1::CoordinatorMessage&)> message;
     // Nothing more comes; the outbox is closed.
     std::function<void()> down;
-    // What the next heartbeat says; may be null. By the thread of heartbeats.
+    // What the next heartbeat says. By the thread of heartbeats.
     std::function<v1::Heartbeat()> heartbeat;
   };
   struct End {

@@ -74,9 +74,10 @@ absl::Status Uploader::UploadUntilStored() {
   Backoff backoff(options_.retry_min, options_.retry_max);
   trouble_told_.clear();
   mutex_.Lock();
-  const v1::UploadCheckpointRequest header = header_;
+  v1::UploadCheckpointRequest header = header_;
   const std::shared_ptr<const std::string> bytes = bytes_;
   mutex_.Unlock();
+  StateBytes(*bytes, &header);
   while (true) {
     const Stub stub = options_.stub();
     const absl::Status status = transfer_.Upload(stub.get(), header, *bytes);
@@ -104,7 +105,7 @@ void Uploader::SayTrouble(const std::string& text) {
   }
   trouble_told_ = text;
   trouble_told_at_ = now;
-  if (options_.trouble) options_.trouble(text);
+  options_.trouble(text);
 }
 
 }  // namespace evograd::agent

@@ -32,8 +32,8 @@ class Uploader {
     std::function<void(absl::Status)> done;
     // One line for a person.
     std::function<void(const std::string&)> say;
-    // Why the checkpoint is not stored yet, for the job's user; may be null. By the uploader's
-    // thread: at the first failure of an upload, and when that has changed, then at most every
+    // Why the checkpoint is not stored yet, for the job's user. By the uploader's thread: at
+    // the first failure of an upload, and when that has changed, then at most every
     // `trouble_interval`.
     std::function<void(const std::string&)> trouble;
     absl::Duration trouble_interval = absl::Milliseconds(limits::kTroubleIntervalMs);

@@ -72,6 +72,9 @@ struct CommunicatorOptions {
   absl::Duration timeout = absl::Seconds(60);
   // Of finding each other.
   absl::Duration rendezvous_timeout = absl::Minutes(5);
+  // Of connecting, once all have found each other: that waits for nobody's work, whatever the
+  // collectives wait for.
+  absl::Duration connect_timeout = absl::Seconds(60);
   // TCP: the address of this host that peers dial; empty: 127.0.0.1.
   std::string interface_address;
   // NCCL: the CUDA device.

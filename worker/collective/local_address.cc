@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <memory>
@@ -19,6 +20,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "common/status_macros.h"
 
 namespace evograd {
 namespace {
@@ -70,17 +72,32 @@ AddressList Lookup(const std::string& name, int flags, int* error) {
   });
 }
 
-bool CanBind(const addrinfo& address) {
+// 0, or why not.
+int BindError(const addrinfo& address) {
   sockaddr_storage any_port = {};
   std::memcpy(&any_port, address.ai_addr, address.ai_addrlen);
   // At the same place in both families.
   reinterpret_cast<sockaddr_in&>(any_port).sin_port = 0;
   const int fd = socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return false;
+  if (fd < 0) return errno;
   const bool bound =
       bind(fd, reinterpret_cast<const sockaddr*>(&any_port), address.ai_addrlen) == 0;
+  const int error = bound ? 0 : errno;
   close(fd);
-  return bound;
+  return error;
+}
+
+bool IsOfOtherHosts(int error) { return error == EADDRNOTAVAIL || error == EAFNOSUPPORT; }
+
+// Without a socket nothing can be found out about addresses.
+absl::Status CheckSockets() {
+  const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0 && !IsOfOtherHosts(errno)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("this process can open no socket: ", std::strerror(errno)));
+  }
+  if (fd >= 0) close(fd);
+  return absl::OkStatus();
 }
 
 // The address from which packets to `destination` leave; false where there is no way.
@@ -143,8 +160,9 @@ std::string Advice() {
   return absl::StrCat("; those of this host are ", absl::StrJoin(own, ", "));
 }
 
-// The host in host:port, [host]:port or a gRPC name of these.
+// The host in host:port, [host]:port or a gRPC name of these; empty for a socket of this host.
 std::string HostOf(absl::string_view target) {
+  if (absl::StartsWith(target, "unix:")) return "";
   for (const absl::string_view scheme : {"dns:", "ipv4:", "ipv6:"}) {
     if (absl::ConsumePrefix(&target, scheme)) break;
   }
@@ -186,6 +204,7 @@ absl::StatusOr<std::string> AddressForOtherHosts(const std::string& coordinator)
 }  // namespace
 
 absl::StatusOr<std::string> LocalAddress(const std::string& name) {
+  EVOGRAD_RETURN_IF_ERROR(CheckSockets());
   int error = 0;
   const AddressList found = Lookup(name, 0, &error);
   if (found == nullptr) {
@@ -198,7 +217,12 @@ absl::StatusOr<std::string> LocalAddress(const std::string& name) {
     for (const addrinfo* a = found.get(); a != nullptr; a = a->ai_next) {
       if (a->ai_family != family || !IsDialled(*a->ai_addr)) continue;
       dialled = true;
-      if (CanBind(*a)) return TextOf(*a->ai_addr);
+      const int cannot = BindError(*a);
+      if (cannot == 0) return TextOf(*a->ai_addr);
+      if (!IsOfOtherHosts(cannot)) {
+        return absl::ResourceExhaustedError(
+            absl::StrCat("no socket can be bound to '", name, "': ", std::strerror(cannot)));
+      }
     }
   }
   return absl::InvalidArgumentError(
@@ -208,7 +232,8 @@ absl::StatusOr<std::string> LocalAddress(const std::string& name) {
 
 absl::StatusOr<std::string> AddressForGroup(const std::string& given,
                                             const std::string& coordinator, bool several_hosts) {
-  if (!several_hosts) {
+  EVOGRAD_RETURN_IF_ERROR(CheckSockets());
+  if (!several_hosts && given.empty()) {
     std::string loopback = Loopback();
     if (!loopback.empty()) return loopback;
   }

@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include <functional>
 #include <iostream>
 #include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
@@ -48,8 +50,30 @@ TEST(LocalAddress, RefusesWhatPeersCannotDial) {
 }
 
 TEST(AddressForGroup, OnOneHostIsLoopback) {
-  for (const char* given : {"", "127.0.0.1", "::1", "192.0.2.1"}) {
-    EXPECT_EQ(*AddressForGroup(given, "coordinator.invalid:7070", false), "127.0.0.1") << given;
+  EXPECT_EQ(*AddressForGroup("", "coordinator.invalid:7070", false), "127.0.0.1");
+}
+
+TEST(AddressForGroup, IsTheGivenOneOnOneHostToo) {
+  // Machines started from one snapshot take themselves for one host.
+  for (const char* given : {"127.0.0.1", "127.0.0.2"}) {
+    EXPECT_EQ(*AddressForGroup(given, "coordinator.invalid:7070", false), given);
+  }
+  EXPECT_EQ(AddressForGroup("192.0.2.1", "", false).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST(LocalAddress, AProcessWithoutDescriptorsSaysThat) {
+  rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none = {0, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const std::vector<absl::Status> statuses = {LocalAddress("127.0.0.1").status(),
+                                              AddressForGroup("", "127.0.0.1:1", true).status(),
+                                              AddressForGroup("", "127.0.0.1:1", false).status()};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  for (const absl::Status& status : statuses) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+    EXPECT_TRUE(Mentions(status, "Too many open files")) << status;
   }
 }
 

@@ -51,8 +51,7 @@ absl::Status NcclStatus(ncclResult_t result, ncclComm_t comm) {
 // Of a wait for what `rank` puts into the rendezvous. (Whom NCCL itself waits for it does not
 // tell.)
 absl::Status OfRank(int rank, absl::Status status) {
-  if (absl::IsDeadlineExceeded(status)) AddSuspects(&status, {rank});
-  return status;
+  return absl::IsDeadlineExceeded(status) ? Suspecting({rank}, std::move(status)) : status;
 }
 
 // The calling thread's device, put back at the end.
@@ -288,8 +287,12 @@ absl::Status NcclCommunicator::Initialise(const ncclUniqueId& id, const Rendezvo
       NcclStatus(ncclCommInitRankConfig(&comm_, options_.size, id, options_.rank, &config), comm_);
   if (status.ok()) {
     status = Poll(
-        absl::Now() + options_.timeout, [this] { return Idle(); },
+        absl::Now() + options_.connect_timeout, [this] { return Idle(); },
         [&] { return rendezvous.Ended(); });
+    if (absl::IsDeadlineExceeded(status)) {
+      status = absl::DeadlineExceededError(absl::StrCat(
+          "not every rank connected within ", absl::FormatDuration(options_.connect_timeout)));
+    }
   }
   return status.ok() ? status : Fail(std::move(status));
 }

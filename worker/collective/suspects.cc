@@ -17,13 +17,6 @@ constexpr size_t kNamed = 8;
 
 }  // namespace
 
-void AddSuspects(absl::Status* status, const std::vector<int>& ranks) {
-  if (status->ok() || ranks.empty()) return;
-  std::set<int> all(ranks.begin(), ranks.end());
-  for (const int rank : Suspects(*status)) all.insert(rank);
-  status->SetPayload(kPayload, absl::Cord(absl::StrJoin(all, ",")));
-}
-
 std::vector<int> Suspects(const absl::Status& status) {
   std::vector<int> ranks;
   const absl::optional<absl::Cord> payload = status.GetPayload(kPayload);
@@ -37,7 +30,10 @@ std::vector<int> Suspects(const absl::Status& status) {
 }
 
 absl::Status Suspecting(const std::vector<int>& ranks, absl::Status status) {
-  AddSuspects(&status, ranks);
+  if (status.ok() || ranks.empty()) return status;
+  std::set<int> all(ranks.begin(), ranks.end());
+  for (const int rank : Suspects(status)) all.insert(rank);
+  status.SetPayload(kPayload, absl::Cord(absl::StrJoin(all, ",")));
   return status;
 }
 

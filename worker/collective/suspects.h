@@ -1,8 +1,7 @@
 // Which ranks an error of a collective or of its preparation points at: those that this rank could
 // not reach, whose connection ended, or that it waited for in vain.
 //
-//   absl::Status status = absl::DeadlineExceededError("…");
-//   AddSuspects(&status, {2});
+//   absl::Status status = Suspecting({2}, absl::DeadlineExceededError("…"));
 //   for (int rank : Suspects(status)) …
 //
 // They travel as a payload of the status. Whoever makes a new status out of one has to carry them
@@ -17,13 +16,10 @@
 
 namespace evograd {
 
-// Adds `ranks` to those that `status` names already; nothing where it is OK.
-void AddSuspects(absl::Status* status, const std::vector<int>& ranks);
-
 // Ascending, each once; empty where none is known.
 std::vector<int> Suspects(const absl::Status& status);
 
-// `status` with suspects, for a return.
+// `status` with `ranks` beside those that it names already; unchanged where it is OK.
 absl::Status Suspecting(const std::vector<int>& ranks, absl::Status status);
 
 // "rank 3", "ranks 1, 3 and 4"; at most a few by name.

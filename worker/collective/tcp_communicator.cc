@@ -28,10 +28,7 @@ namespace {
 // everybody, pays.
 constexpr size_t kLargeBroadcastBytes = 1 << 20;
 
-// How soon an ended generation is noticed while ranks meet.
-constexpr absl::Duration kLookEvery = absl::Milliseconds(50);
-
-enum class Operation : uint64_t { kMeet = 1, kAllGather, kAllToAll, kBroadcast, kScatter, kSpread };
+enum class Operation : uint64_t { kAllGather = 1, kAllToAll, kBroadcast, kScatter, kSpread };
 
 // What every message begins with: it says which collective it belongs to. A rank takes nothing from
 // one that is in another collective: both wait until the deadline.
@@ -94,9 +91,6 @@ class TcpCommunicator : public Communicator {
     EVOGRAD_CHECK(wake_.valid(), "a process that has connected has a descriptor more");
   }
 
-  // Waits for all ranks, or for the end of the generation.
-  absl::Status Meet(const Rendezvous& rendezvous);
-
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   Memory memory() const override { return Memory::kHost; }
@@ -111,12 +105,9 @@ class TcpCommunicator : public Communicator {
   // Calls `fn` with all other ranks, each rank beginning with another one.
   void ForEachPeer(const std::function<void(int peer)>& fn) const;
 
-  // Carries out `transfers`, of which there is at most one per peer and direction. Where
-  // `rendezvous` is given, its end ends them.
-  absl::Status Run(uint64_t tag, std::vector<Transfer> transfers,
-                   const Rendezvous* rendezvous = nullptr);
-  absl::Status Move(uint64_t tag, std::vector<Transfer>& transfers, absl::Time deadline,
-                    const Rendezvous* rendezvous);
+  // Carries out `transfers`, of which there is at most one per peer and direction.
+  absl::Status Run(uint64_t tag, std::vector<Transfer> transfers);
+  absl::Status Move(uint64_t tag, std::vector<Transfer>& transfers, absl::Time deadline);
   absl::Status Advance(Transfer& transfer, uint64_t tag) const;
   // Waits until something can be moved; OK also when that is not so.
   absl::Status Wait(const std::vector<Transfer>& transfers, absl::Time until);
@@ -192,7 +183,7 @@ absl::Status TcpCommunicator::Wait(const std::vector<Transfer>& transfers, absl:
 }
 
 absl::Status TcpCommunicator::Move(uint64_t tag, std::vector<Transfer>& transfers,
-                                   absl::Time deadline, const Rendezvous* rendezvous) {
+                                   absl::Time deadline) {
   for (Transfer& transfer : transfers) {
     if (transfer.receive) continue;
     transfer.tag = tag;
@@ -200,13 +191,8 @@ absl::Status TcpCommunicator::Move(uint64_t tag, std::vector<Transfer>& transfer
   }
   const auto done = [](const Transfer& transfer) { return transfer.done(); };
   while (!std::all_of(transfers.begin(), transfers.end(), done)) {
-    const absl::Time now = absl::Now();
-    if (now >= deadline) return Late(transfers);
-    if (rendezvous != nullptr && rendezvous->Ended()) {
-      return absl::AbortedError("the generation ended while its ranks connected");
-    }
-    EVOGRAD_RETURN_IF_ERROR(
-        Wait(transfers, rendezvous == nullptr ? deadline : std::min(deadline, now + kLookEvery)));
+    if (absl::Now() >= deadline) return Late(transfers);
+    EVOGRAD_RETURN_IF_ERROR(Wait(transfers, deadline));
     for (size_t i = 0; i < transfers.size(); ++i) {
       if (polled_[i].revents != 0) EVOGRAD_RETURN_IF_ERROR(Advance(transfers[i], tag));
     }
@@ -214,10 +200,9 @@ absl::Status TcpCommunicator::Move(uint64_t tag, std::vector<Transfer>& transfer
   return absl::OkStatus();
 }
 
-absl::Status TcpCommunicator::Run(uint64_t tag, std::vector<Transfer> transfers,
-                                  const Rendezvous* rendezvous) {
+absl::Status TcpCommunicator::Run(uint64_t tag, std::vector<Transfer> transfers) {
   EVOGRAD_RETURN_IF_ERROR(broken_.Get());
-  const absl::Status status = Move(tag, transfers, absl::Now() + timeout_, rendezvous);
+  const absl::Status status = Move(tag, transfers, absl::Now() + timeout_);
   if (status.ok()) return status;
   broken_.Set(status);
   return broken_.Get();
@@ -225,13 +210,6 @@ absl::Status TcpCommunicator::Run(uint64_t tag, std::vector<Transfer> transfers,
 
 void TcpCommunicator::ForEachPeer(const std::function<void(int peer)>& fn) const {
   for (int i = 1; i < size_; ++i) fn((rank_ + i) % size_);
-}
-
-absl::Status TcpCommunicator::Meet(const Rendezvous& rendezvous) {
-  std::vector<Transfer> transfers;
-  ForEachPeer([&](int peer) { transfers.push_back({true, peer, nullptr, 0}); });
-  ForEachPeer([&](int peer) { transfers.push_back({false, peer, nullptr, 0}); });
-  return Run(TagOf(Operation::kMeet, ++collectives_, 0, 0), std::move(transfers), &rendezvous);
 }
 
 absl::Status TcpCommunicator::AllGather(const void* send, void* receive, size_t bytes) {
@@ -297,26 +275,19 @@ absl::Status TcpCommunicator::BroadcastInParts(char* data, size_t bytes, int roo
   return Run(TagOf(Operation::kSpread, ++collectives_, bytes, root), std::move(second));
 }
 
-absl::StatusOr<std::unique_ptr<Communicator>> Create(const CommunicatorOptions& options,
-                                                     Rendezvous& rendezvous) {
-  EVOGRAD_ASSIGN_OR_RETURN(TcpMesh mesh, ConnectTcpMesh(options, rendezvous));
-  auto communicator = std::make_unique<TcpCommunicator>(options, std::move(mesh));
-  EVOGRAD_RETURN_IF_ERROR(communicator->Meet(rendezvous));
-  return communicator;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Communicator>> CreateTcpCommunicator(
     const CommunicatorOptions& options, Rendezvous& rendezvous) {
   EVOGRAD_CHECK(options.size >= 2 && 0 <= options.rank && options.rank < options.size,
                 "a connection has two ends");
-  auto communicator = Create(options, rendezvous);
-  if (!communicator.ok() && rendezvous.Ended()) {
+  absl::StatusOr<TcpMesh> mesh = ConnectTcpMesh(options, rendezvous);
+  if (!mesh.ok() && rendezvous.Ended()) {
     // Peers that heard of it first are gone already: that is no failure of theirs.
     return absl::AbortedError("the generation ended while its ranks connected");
   }
-  return communicator;
+  EVOGRAD_RETURN_IF_ERROR(mesh.status());
+  return std::make_unique<TcpCommunicator>(options, *std::move(mesh));
 }
 
 }  // namespace evograd

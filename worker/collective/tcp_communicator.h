@@ -21,9 +21,10 @@ namespace evograd {
 // `rendezvous`, which is not used any more after the return.
 //
 // DEADLINE_EXCEEDED when a rank did not come within options.rendezvous_timeout, or did not connect
-// within options.timeout from then; ABORTED when the generation ended; UNAVAILABLE when a rank
-// could not be reached or is of another generation; INVALID_ARGUMENT for an interface address that
-// is not this host's.
+// within options.connect_timeout from then; ABORTED when the generation ended; UNAVAILABLE when a
+// rank could not be reached or is of another generation; RESOURCE_EXHAUSTED where this process has
+// no descriptors or ports for it; INVALID_ARGUMENT for an interface address that is not this
+// host's.
 absl::StatusOr<std::unique_ptr<Communicator>> CreateTcpCommunicator(
     const CommunicatorOptions& options, Rendezvous& rendezvous);
 

@@ -4,7 +4,12 @@
 // conformance_test.cc.
 #include "worker/collective/tcp_communicator.h"
 
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -43,6 +48,7 @@ class BentRendezvous : public Rendezvous {
     return table_.Put(key, value);
   }
   absl::StatusOr<std::string> Wait(const std::string& key, absl::Time deadline) override {
+    if (on_wait != nullptr) on_wait();
     if (key == missing) return table_.Wait("never put", deadline);
     auto value = table_.Wait(key, deadline);
     if (value.ok() && key == announced && !read.HasBeenNotified()) read.Notify();
@@ -51,6 +57,7 @@ class BentRendezvous : public Rendezvous {
   }
   bool Ended() const override { return table_.Ended(); }
 
+  std::function<void()> on_wait;
   std::string missing;
   std::map<std::string, std::string> replaced;
   // `read` is notified when `announced` has been read.
@@ -87,7 +94,7 @@ TEST(TcpRendezvous, AnEndedGenerationAborts) {
 }
 
 // Rank 1 has put its address, but does not dial: it waits for ever for an entry of rank 0's.
-void WithAPeerThatDoesNotConnect(absl::Duration timeout, bool end_generation,
+void WithAPeerThatDoesNotConnect(absl::Duration connect_timeout, bool end_generation,
                                  absl::StatusCode expected) {
   InMemoryRendezvous table;
   BentRendezvous mine(table), peers(table);
@@ -102,7 +109,9 @@ void WithAPeerThatDoesNotConnect(absl::Duration timeout, bool end_generation,
     if (end_generation) table.End();
   });
   CommunicatorOptions options = OptionsOf(0, 2);
-  options.timeout = timeout;
+  // Collectives may wait for what has no bound.
+  options.timeout = absl::Hours(24);
+  options.connect_timeout = connect_timeout;
   const absl::Time start = absl::Now();
   EXPECT_EQ(CreateTcpCommunicator(options, mine).status().code(), expected);
   EXPECT_LT(absl::Now() - start, kGrace);
@@ -112,16 +121,11 @@ void WithAPeerThatDoesNotConnect(absl::Duration timeout, bool end_generation,
 }
 
 TEST(TcpRendezvous, APeerThatDoesNotConnectIsADeadline) {
-  // Who dials and who listens depends on the ports: both come up.
-  for (int i = 0; i < 8; ++i) {
-    WithAPeerThatDoesNotConnect(kShort, false, absl::StatusCode::kDeadlineExceeded);
-  }
+  WithAPeerThatDoesNotConnect(kShort, false, absl::StatusCode::kDeadlineExceeded);
 }
 
 TEST(TcpRendezvous, AnEndedGenerationAbortsAConnection) {
-  for (int i = 0; i < 8; ++i) {
-    WithAPeerThatDoesNotConnect(absl::Minutes(5), true, absl::StatusCode::kAborted);
-  }
+  WithAPeerThatDoesNotConnect(absl::Minutes(5), true, absl::StatusCode::kAborted);
 }
 
 // Rank 0's or 1's error where the other one's address is that of a rank that has given up.
@@ -137,7 +141,7 @@ absl::Status WithAPeerThatIsGone(int rank, const std::string& interface_address 
   EXPECT_EQ(Suspects(left), std::vector<int>{rank});
   options = OptionsOf(rank, 2);
   options.interface_address = interface_address;
-  options.timeout = kShort;
+  options.connect_timeout = kShort;
   const absl::Status status = CreateTcpCommunicator(options, table).status();
   EXPECT_EQ(Suspects(status), std::vector<int>{peer}) << status;
   return status;
@@ -147,6 +151,24 @@ TEST(TcpRendezvous, APeerThatIsGoneIsNoticed) {
   // The higher rank dials: it is refused. The lower one waits in vain.
   EXPECT_EQ(WithAPeerThatIsGone(1).code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(WithAPeerThatIsGone(0).code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST(TcpRendezvous, AProcessWithoutDescriptorsDoesNotAccuseItsPeer) {
+  rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  InMemoryRendezvous table;
+  ASSERT_EQ(table.Put("tcp/address/0", "127.0.0.1 9"), absl::OkStatus());
+  ASSERT_EQ(table.Put("tcp/secret", RandomSecret()), absl::OkStatus());
+  BentRendezvous mine(table);
+  mine.on_wait = [&] {
+    // The port is open; what follows dials.
+    const rlimit none = {0, before.rlim_max};
+    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  };
+  const absl::Status status = CreateTcpCommunicator(OptionsOf(1, 2), mine).status();
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_EQ(Suspects(status), std::vector<int>());
 }
 
 bool HasIpv6Loopback() { return LocalAddress("::1").ok(); }
@@ -178,7 +200,7 @@ TEST(TcpRendezvous, APeerOfAnotherGenerationIsNotTrusted) {
       BentRendezvous mine(table);
       if (rank == 1 && !same_secret) mine.replaced["tcp/secret"] = RandomSecret();
       CommunicatorOptions options = OptionsOf(rank, 2);
-      if (!same_secret) options.timeout = kShort;
+      if (!same_secret) options.connect_timeout = kShort;
       statuses[rank] = CreateTcpCommunicator(options, mine).status();
     });
     if (same_secret) {
@@ -264,6 +286,31 @@ TEST(TcpCommunicator, ATimeoutIsNoDeath) {
     if (rank == 1) over.Notify();
     over.WaitForNotification();
   });
+}
+
+TEST(TcpCommunicator, ItsConnectionsAreKeptAlive) {
+  InMemoryRendezvous table;
+  absl::Mutex mutex;
+  std::vector<std::unique_ptr<Communicator>> ranks;
+  RunRanks(2, [&](int rank) {
+    auto made = CreateTcpCommunicator(OptionsOf(rank, 2), table);
+    ASSERT_EQ(made.status(), absl::OkStatus());
+    absl::MutexLock lock(&mutex);
+    ranks.push_back(*std::move(made));
+  });
+  int connections = 0;
+  for (int fd = 0; fd < 1024; ++fd) {
+    sockaddr_storage peer = {};
+    socklen_t length = sizeof peer;
+    if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) != 0) continue;
+    if (peer.ss_family != AF_INET) continue;
+    ++connections;
+    int alive = 0;
+    length = sizeof alive;
+    EXPECT_EQ(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &alive, &length), 0);
+    EXPECT_EQ(alive, 1);
+  }
+  EXPECT_EQ(connections, 2);
 }
 
 TEST(TcpCommunicator, TheErrorNamesTheRank) {

@@ -34,6 +34,10 @@ constexpr absl::Duration kRedialMax = absl::Seconds(1);
 // After the process ran out of file descriptors.
 constexpr absl::Duration kAcceptPause = absl::Milliseconds(100);
 
+// A connection is idle for as long as a rank evaluates: firewalls forget such ones after minutes.
+constexpr int kKeepIdleSeconds = 60;
+constexpr int kKeepIntervalSeconds = 20;
+
 constexpr char kSecretKey[] = "tcp/secret";
 
 std::string AddressKey(int rank) { return absl::StrCat("tcp/address/", rank); }
@@ -87,7 +91,7 @@ absl::StatusOr<FileDescriptor> Listen(const std::string& host, std::string* entr
   if (!fd.valid() || bind(fd.get(), AsSockaddr(address), address.length) != 0 ||
       listen(fd.get(), SOMAXCONN) != 0 ||
       getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound), &length) != 0) {
-    return absl::UnavailableError(
+    return absl::ResourceExhaustedError(
         absl::StrCat("cannot listen on ", host, " for the other ranks: ", strerror(errno)));
   }
   // The port stands at the same place for IPv4 and IPv6.
@@ -95,9 +99,21 @@ absl::StatusOr<FileDescriptor> Listen(const std::string& host, std::string* entr
   return fd;
 }
 
-void SendSmallMessagesAtOnce(const FileDescriptor& fd) {
+// Small messages leave at once; and a firewall between two hosts is reminded of the connection
+// before it forgets it, however long ranks compute without a word.
+void SetUp(const FileDescriptor& fd) {
   const int on = 1;
   setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  setsockopt(fd.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPIDLE, &kKeepIdleSeconds, sizeof kKeepIdleSeconds);
+  setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPINTVL, &kKeepIntervalSeconds,
+             sizeof kKeepIntervalSeconds);
+}
+
+// Whether this process or host has no more of what a connection takes, whoever is dialled.
+bool IsOwnShortage(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS ||
+         error == EAGAIN || error == EADDRNOTAVAIL;
 }
 
 // A connection whose other side has not proved itself yet.
@@ -217,7 +233,7 @@ absl::Status Forming::CheckTime(absl::Time now) const {
   const std::vector<int> missing = Missing();
   return Suspecting(missing, absl::DeadlineExceededError(absl::StrCat(
                                  "no connection with ", NamesOfRanks(missing), " within ",
-                                 absl::FormatDuration(options_.timeout), "; this is rank ",
+                                 absl::FormatDuration(options_.connect_timeout), "; this is rank ",
                                  options_.rank, " at ", addresses_[options_.rank].text, ", ",
                                  NamesOfRanks({missing[0]}), " at ", addresses_[missing[0]].text,
                                  ": does a firewall drop what one sends to the other?")));
@@ -229,7 +245,10 @@ absl::Status Forming::Unreachable(int peer, int error) const {
   std::string text =
       absl::StrCat("cannot connect to rank ", peer, " at ", other.text, " from rank ",
                    options_.rank, " at ", mine.text, ": ", strerror(error));
-  if (mine.socket.ss_family != other.socket.ss_family) {
+  if (mine.socket.ss_family == other.socket.ss_family) {
+    // No port is left; between two families it means that this host has not got the other one.
+    if (IsOwnShortage(error)) return absl::ResourceExhaustedError(text);
+  } else {
     absl::StrAppend(&text,
                     "; one is an IPv4 and the other an IPv6 address: give both workers an "
                     "--interface_address of the same kind");
@@ -242,7 +261,7 @@ absl::Status Forming::Dial(int peer) {
   Link link{StreamSocket(address.socket.ss_family),
             Handshake::Dial(secret_, options_.rank, peer, options_.size), peer};
   if (!link.fd.valid()) return Unreachable(peer, errno);
-  SendSmallMessagesAtOnce(link.fd);
+  SetUp(link.fd);
   if (connect(link.fd.get(), AsSockaddr(address), address.length) != 0 && errno != EINPROGRESS) {
     return Unreachable(peer, errno);
   }
@@ -277,7 +296,7 @@ void Forming::Accept(absl::Time now) {
       accept_from_ = now + kAcceptPause;
       return;
     }
-    SendSmallMessagesAtOnce(fd);
+    SetUp(fd);
     const auto in_doubt = std::count_if(links_.begin(), links_.end(),
                                         [](const Link& link) { return link.dialled < 0; });
     if (in_doubt >= options_.size + limits::kMaxStrangers) DropOldestStranger();
@@ -339,7 +358,7 @@ absl::Status Forming::AdvanceAll(absl::Time now) {
 }
 
 absl::StatusOr<TcpMesh> Forming::Run() {
-  deadline_ = absl::Now() + options_.timeout;
+  deadline_ = absl::Now() + options_.connect_timeout;
   for (int peer = 0; peer < options_.rank; ++peer) EVOGRAD_RETURN_IF_ERROR(Dial(peer));
   while (!Missing().empty()) {
     EVOGRAD_RETURN_IF_ERROR(CheckTime(absl::Now()));

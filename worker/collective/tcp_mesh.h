@@ -20,11 +20,12 @@ using TcpMesh = std::vector<FileDescriptor>;
 
 // Collective over the ranks of `options`. Each puts the address at which it listens into the
 // rendezvous ("tcp/…") and waits for the others'; when all are there they connect within
-// options.timeout, each with those of lower rank.
+// options.connect_timeout, each with those of lower rank.
 //
 // DEADLINE_EXCEEDED when a rank did not come or did not connect; ABORTED when the generation ended;
 // UNAVAILABLE when one could not be reached or who answers for it is not of this generation: these
-// with suspects.h. INVALID_ARGUMENT for an interface address that is not this host's.
+// with suspects.h. RESOURCE_EXHAUSTED where this process has no descriptors or ports for it.
+// INVALID_ARGUMENT for an interface address that is not this host's.
 absl::StatusOr<TcpMesh> ConnectTcpMesh(const CommunicatorOptions& options, Rendezvous& rendezvous);
 
 }  // namespace evograd

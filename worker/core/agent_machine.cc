@@ -282,18 +282,23 @@ void AgentMachine::On(const UploadOutcome& outcome) {
                    " could not be stored: ", std::string(outcome.status.message()));
   // Without one of the earlier ones the job only has more to do again, should all workers be lost.
   if (!final) {
-    On(UploadTrouble{what});
+    TellTrouble(what);
     return Note(absl::StrCat(membership_->start.job(), ": ", what));
   }
   Fail(absl::Status(outcome.status.code(), what), v1::EVERYWHERE);
 }
 
 void AgentMachine::On(const UploadTrouble& trouble) {
-  if (!membership_ || membership_->over || !membership_->attached) return;
+  // It may come after its upload was told to stop, when there is another job already.
+  if (uploading_ && !uploading_->stopping) TellTrouble(trouble.text);
+}
+
+void AgentMachine::TellTrouble(const std::string& text) {
+  if (!membership_->attached) return;
   v1::WorkerMessage message;
   message.mutable_trouble()->set_job(membership_->start.job());
   message.mutable_trouble()->set_generation(membership_->start.generation());
-  message.mutable_trouble()->set_text(CleanText(trouble.text));
+  message.mutable_trouble()->set_text(CleanText(text));
   Tell(std::move(message));
 }
 

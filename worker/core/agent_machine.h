@@ -114,6 +114,8 @@ class AgentMachine {
   void On(const UploadOutcome& outcome);
   void On(const UploadTrouble& trouble);
   void On(const RendezvousPut& put);
+  // For the user of the membership's job.
+  void TellTrouble(const std::string& text);
   void OnStart(const v1::StartGeneration& start);
   void OnEnd(const v1::EndGeneration& end);
   void OnRelease(const std::string& job);

@@ -188,6 +188,21 @@ TEST_F(AgentMachineStreamTest, ACheckpointIsUploadedOnceItsStepsAreAcknowledged)
   EXPECT_EQ(Done(12, {5}), "serialise");
 }
 
+TEST_F(AgentMachineStreamTest, TroubleOfAnUploadThatWasStoppedIsToldOfNoOtherJob) {
+  StartJob(Short(100, 4, 2));
+  Done(2, {0});
+  Done(4, {1});
+  Done(4);
+  Ack(1, 1);
+  EXPECT_EQ(Ack(1, 2), "upload g1 step 2");
+  EXPECT_EQ(Release(), "close; stop engine; stop upload");
+  StartOptions other;
+  other.job = "jobs/b";
+  other.uid = "uid-b";
+  EXPECT_EQ(Start(1, other), "open g1");
+  EXPECT_EQ(Do(UploadTrouble{"no space"}), "");
+}
+
 TEST_F(AgentMachineStreamTest, TrainingWaitsForACheckpointThatIsToBeKept) {
   StartOptions options = Short(100, 100, 2);
   options.keep_every = 4;

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "common/errno_status.h"
 #include "common/status_macros.h"
 
 namespace evograd {
@@ -23,7 +24,15 @@ absl::Status FileReadError(const std::string& path, int error) {
   const std::string message = absl::StrCat(path, ": cannot be read: ", std::strerror(error));
   if (error == ENOENT || error == ENOTDIR) return absl::NotFoundError(message);
   if (error == EACCES || error == EPERM) return absl::PermissionDeniedError(message);
-  return absl::DataLossError(message);
+  switch (ErrnoCode(error)) {
+    case absl::StatusCode::kResourceExhausted:
+      return absl::ResourceExhaustedError(message);
+    case absl::StatusCode::kUnavailable:
+      // That is a lost peer's.
+      return absl::InternalError(message);
+    default:
+      return absl::DataLossError(message);
+  }
 }
 
 absl::StatusOr<FileBytes> FileBytes::Open(const std::string& path) {

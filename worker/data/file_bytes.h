@@ -6,7 +6,8 @@
 //   EVOGRAD_ASSIGN_OR_RETURN(std::string text, ReadFileBytes(path, limits::kMaxModelConfigBytes));
 //
 // Threads: any number may Read at once. Errors: NOT_FOUND, PERMISSION_DENIED, DATA_LOSS (not a
-// regular file, ends too early, cannot be read), RESOURCE_EXHAUSTED (larger than the bound).
+// regular file, ends too early, cannot be read), RESOURCE_EXHAUSTED (larger than the bound, or this
+// process has no descriptors or memory), INTERNAL (the disk or file server fails).
 #ifndef EVOGRAD_WORKER_DATA_FILE_BYTES_H_
 #define EVOGRAD_WORKER_DATA_FILE_BYTES_H_
 

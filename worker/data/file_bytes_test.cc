@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <fstream>
 
 namespace evograd {
@@ -35,6 +36,18 @@ TEST(FileBytesTest, OnlyRegularFilesAreRead) {
   const auto none = ReadFileBytes(testing::TempDir() + "/none", 10);
   EXPECT_EQ(none.status().code(), absl::StatusCode::kNotFound);
   EXPECT_NE(none.status().message().find("/none: cannot be read: No such file"), std::string::npos);
+}
+
+TEST(FileBytesTest, AWorkersOwnTroubleIsNoDamageOfTheFile) {
+  for (const int error : {EMFILE, ENFILE, ENOMEM}) {
+    EXPECT_EQ(FileReadError("f", error).code(), absl::StatusCode::kResourceExhausted) << error;
+  }
+  // None of these is the loss of a peer either.
+  for (const int error : {EIO, ESTALE, ETIMEDOUT}) {
+    EXPECT_EQ(FileReadError("f", error).code(), absl::StatusCode::kInternal) << error;
+  }
+  EXPECT_EQ(FileReadError("f", EACCES).code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(FileReadError("f", EISDIR).code(), absl::StatusCode::kDataLoss);
 }
 
 }  // namespace

@@ -75,9 +75,13 @@ class Look {
   int64_t size() const { return static_cast<int64_t>(files_.size()); }
 
   static absl::Status Named(const File& file, const absl::Status& error) {
-    return absl::Status(error.code(),
-                        absl::StrCat(std::string(error.message()), "; ", file.list->path,
-                                     " lists it, and no step was made: mend the file or the list"));
+    std::string text =
+        absl::StrCat(std::string(error.message()), "; ", file.list->path, " lists it");
+    // What a worker or its disk lacks is in neither.
+    if (!absl::IsResourceExhausted(error) && !absl::IsInternal(error)) {
+      absl::StrAppend(&text, ": mend the file or the list");
+    }
+    return absl::Status(error.code(), text);
   }
 
   void LookOn() {

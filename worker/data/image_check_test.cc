@@ -4,6 +4,7 @@
 #include "worker/data/image_check.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <cstdio>
@@ -53,6 +54,18 @@ TEST_F(ImageCheckTest, TheFirstBadFileIsNamedWithItsList) {
                   {"base290.png: is empty", "base.json lists it"});
     Write("base290.png", EncodePng(MakePicture(16, 16, 1, 2)));
   }
+}
+
+TEST_F(ImageCheckTest, NoListIsBlamedForWhatTheWorkerLacks) {
+  const ImageList base = List("base", 3);
+  rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none = {0, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const absl::Status status = CheckImageLists({&base}, cancelled_);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  ExpectRefused(status, absl::StatusCode::kResourceExhausted, {"base0.png: ", "Too many open"});
+  EXPECT_EQ(status.message().find("mend"), std::string::npos) << status;
 }
 
 TEST_F(ImageCheckTest, ItReportsAndCanBeStopped) {

@@ -1,3 +1,5 @@
+#include <ATen/Parallel.h>
+
 #include <utility>
 
 #include "common/status_macros.h"
@@ -16,6 +18,8 @@ absl::StatusOr<std::unique_ptr<TrainingEngine>> MakeTrainingEngine(const v1::Job
                                                                    const EngineOptions& options,
                                                                    const CancelFlag& cancelled) {
   PrepareDevice(options.device);
+  // What is made of the data depends on the job alone, and no core's thread is started for it.
+  if (spec.threads() > 0) at::set_num_threads(spec.threads());
   EVOGRAD_ASSIGN_OR_RETURN(std::unique_ptr<Problem> problem,
                            MakeProblem(spec, options.device, cancelled));
   return TrainingEngine::Create(spec, job_uid, options, std::move(problem), cancelled);

@@ -109,11 +109,12 @@ TEST(LftEngineTest, TheBaseStepIsThatOfPlainTrainingAndMembersMoveNoStatistics) 
   }
 }
 
-// One seed's accuracy hangs on its last bits, and so on the machine: seeds deviate by 0.14 from
-// their mean, which was 0.66 on AVX2. A half is three standard errors of the mean of eight away,
-// the losses' thresholds are six and more.
+// One seed's accuracy hangs on its last bits, and so on the machine: seeds deviate by 0.13 from
+// their mean, which eight seeds each on AVX2 and on SSE4.1 have at 0.667. For another machine's
+// mean of twelve a half is 3.4 deviations away, that of the 0.667 included; the losses' thresholds
+// are six and more.
 TEST(LftEngineTest, BothLearn) {
-  constexpr int kSeeds = 8;
+  constexpr int kSeeds = 12;
   // Its loss falls alike with every seed.
   constexpr int kPretrainSeeds = 3;
   double accuracy = 0;
@@ -122,7 +123,7 @@ TEST(LftEngineTest, BothLearn) {
   for (int seed = 1; seed <= kSeeds; ++seed) {
     const std::string more = absl::StrCat("base_optimizer { learning_rate: 0.003 } seed: ", seed);
     const auto lft = RunSteps(
-        LftSpec(absl::StrCat(more, " problem { lft { evaluation_episodes: 100 } }")), 1, 60);
+        LftSpec(absl::StrCat(more, " problem { lft { evaluation_episodes: 50 } }")), 1, 60);
     const auto evaluation = lft[0]->Evaluate();
     ASSERT_TRUE(evaluation.ok()) << evaluation.status();
     const double of_seed = evaluation->metrics().at("accuracy_b");

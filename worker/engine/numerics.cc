@@ -15,12 +15,14 @@
 #include <cstdlib>
 #include <iterator>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/sha256.h"
+#include "common/status_macros.h"
 #include "worker/problems/torch_status.h"
 
 namespace evograd {
@@ -105,24 +107,21 @@ void AddFunctions(const at::TensorOptions& options, std::vector<at::Tensor>* res
   }
 }
 
-std::string DigestOn(const std::string& device) {
-  const auto compute = [&]() -> absl::StatusOr<std::string> {
-    const EngineSettings settings;
-    Sha256 hash;
-    for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
-      const auto options = at::TensorOptions().dtype(type).device(at::Device(device));
-      std::vector<at::Tensor> results;
-      AddProducts(options, &results);
-      AddConvolutions(options, &results);
-      AddFunctions(options, &results);
-      for (const at::Tensor& result : results) {
-        const at::Tensor host = result.cpu().contiguous();
-        hash.Update(host.const_data_ptr(), host.nbytes());
-      }
+std::string DigestOn(const at::Device& device) {
+  const EngineSettings settings;
+  Sha256 hash;
+  for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
+    const auto options = at::TensorOptions().dtype(type).device(device);
+    std::vector<at::Tensor> results;
+    AddProducts(options, &results);
+    AddConvolutions(options, &results);
+    AddFunctions(options, &results);
+    for (const at::Tensor& result : results) {
+      const at::Tensor host = result.cpu().contiguous();
+      hash.Update(host.const_data_ptr(), host.nbytes());
     }
-    return hash.HexDigest().substr(0, kDigestCharacters);
-  };
-  return CatchTorch(compute).value_or("fails");
+  }
+  return hash.HexDigest().substr(0, kDigestCharacters);
 }
 
 // The instruction set that oneDNN compiles for: what the processor has, at most what the
@@ -147,17 +146,21 @@ std::string OneDnnIsa() {
   if (allowed == nullptr) allowed = std::getenv("DNNL_MAX_CPU_ISA");
   const std::string most = absl::AsciiStrToUpper(allowed == nullptr ? "" : allowed);
   std::string best = "none";
+  // Names that say no limit; others that are not in the table set one that is not known here.
+  bool known = most.empty() || most == "ALL" || most == "DEFAULT";
   for (const Isa& isa : kIsas) {
     const auto found = has.find(isa.capability);
     if (found != has.end() && found->second.isBool() && found->second.toBool()) best = isa.name;
+    known = known || most == isa.name;
     if (most == isa.name) break;
   }
-  return best;
+  return known ? best : absl::StrCat(best, " at most ", most);
 }
 
-std::string CudaNames(int device) {
+absl::StatusOr<std::string> CudaNames(int device) {
   cudaDeviceProp properties = {};
-  if (cudaGetDeviceProperties(&properties, device) != cudaSuccess) return "CUDA device that fails";
+  const cudaError_t error = cudaGetDeviceProperties(&properties, device);
+  if (error != cudaSuccess) return absl::InternalError(cudaGetErrorString(error));
   const int64_t runtime = at::Context::versionCUDART();
   return absl::StrCat(properties.name, " sm_", properties.major, properties.minor, ", CUDA ",
                       runtime / 1000, ".", runtime % 1000 / 10, ", cuDNN ",
@@ -172,17 +175,23 @@ std::string Printable(std::string text, size_t most) {
 
 }  // namespace
 
-std::string Numerics(const std::string& device) {
+absl::StatusOr<std::string> Numerics(const std::string& device) {
   PrepareDevice(device);
   const auto name = [&]() -> absl::StatusOr<std::string> {
     const at::Device where(device);
-    if (where.is_cuda()) return CudaNames(where.has_index() ? where.index() : 0);
-    return absl::StrCat("ATen ", at::get_cpu_capability(), ", oneDNN ", OneDnnIsa());
+    std::string names = absl::StrCat("ATen ", at::get_cpu_capability(), ", oneDNN ", OneDnnIsa());
+    if (where.is_cuda()) {
+      EVOGRAD_ASSIGN_OR_RETURN(names, CudaNames(where.has_index() ? where.index() : 0));
+    }
+    const std::string digest = absl::StrCat(", ", DigestOn(where));
+    names = absl::StrCat("LibTorch ", TORCH_VERSION, ", ", names);
+    return absl::StrCat(Printable(std::move(names), kMaxBytes - digest.size()), digest);
   };
-  const std::string names =
-      absl::StrCat("LibTorch ", TORCH_VERSION, ", ", CatchTorch(name).value_or("unknown device"));
-  const std::string digest = absl::StrCat(", ", DigestOn(device));
-  return absl::StrCat(Printable(names, kMaxBytes - digest.size()), digest);
+  const absl::StatusOr<std::string> named = CatchTorch(name);
+  if (named.ok()) return named;
+  return absl::Status(named.status().code(),
+                      absl::StrCat("the device ", device,
+                                   " does not compute: ", std::string(named.status().message())));
 }
 
 void PrepareDevice(const std::string& device) {

@@ -1,7 +1,7 @@
 // What the bits of results depend on, of this process on one device: only workers of which it is
 // equal give the same bits, so only they compute together.
 //
-//   Numerics("cpu")  // "LibTorch 2.11.0, ATen AVX2, oneDNN AVX2, 1f2e3d4c"
+//   *Numerics("cpu")  // "LibTorch 2.11.0, ATen AVX2, oneDNN AVX2, 1f2e3d4c"
 //
 // It ends in a digest of what the device computed just now from fixed numbers: machines whose
 // kernels differ are told apart even where all names agree.
@@ -13,11 +13,13 @@
 
 #include <string>
 
+#include "absl/status/statusor.h"
+
 namespace evograd {
 
-// `device` is "cpu" or "cuda:N". Printable ASCII, at most 200 bytes. Where the device fails, the
-// digest is "fails": the first job will say why.
-std::string Numerics(const std::string& device);
+// `device` is "cpu" or "cuda:N". Printable ASCII, at most 200 bytes. Where the device fails, which
+// may pass (others use its memory now), RESOURCE_EXHAUSTED or INTERNAL.
+absl::StatusOr<std::string> Numerics(const std::string& device);
 
 // What CUDA's libraries read from the environment when they start, and results depend on: to be
 // called before anything is computed on `device`.

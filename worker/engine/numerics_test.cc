@@ -40,23 +40,32 @@ std::string DigestOf(const std::string& numerics) {
 }
 
 TEST(NumericsTest, IsAShortLineOfPrintableCharacters) {
-  for (const char* device : {"cpu", "no such device"}) {
-    const std::string line = Numerics(device);
-    EXPECT_LE(line.size(), 200u);
-    EXPECT_TRUE(std::all_of(line.begin(), line.end(), absl::ascii_isprint)) << line;
-    EXPECT_TRUE(absl::StartsWith(line, "LibTorch ")) << line;
-  }
-  const std::string digest = DigestOf(Numerics("cpu"));
+  const std::string line = Numerics("cpu").value();
+  EXPECT_LE(line.size(), 200u);
+  EXPECT_TRUE(std::all_of(line.begin(), line.end(), absl::ascii_isprint)) << line;
+  EXPECT_TRUE(absl::StartsWith(line, "LibTorch ")) << line;
+  const std::string digest = DigestOf(line);
   EXPECT_EQ(digest.size(), 8u);
   EXPECT_TRUE(std::all_of(digest.begin(), digest.end(), absl::ascii_isxdigit)) << digest;
-  EXPECT_EQ(DigestOf(Numerics("no such device")), "fails");
+}
+
+TEST(NumericsTest, ADeviceThatFailsHasNone) {
+  // Two of them would be equal.
+  const absl::Status status = Numerics("no such device").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << status;
+  EXPECT_TRUE(absl::StrContains(std::string(status.message()), "no such device")) << status;
+}
+
+TEST(NumericsTest, ALimitOfOtherNamesIsNotPassedOver) {
+  EXPECT_TRUE(absl::StrContains(InChild("ONEDNN_MAX_CPU_ISA=avx2_vnni"), " at most AVX2_VNNI, "));
+  EXPECT_EQ(InChild("ONEDNN_MAX_CPU_ISA=ALL"), InChild(""));
 }
 
 TEST(NumericsTest, IsTheSameWhateverTheSettingsAndLeavesThemAlone) {
-  const std::string first = Numerics("cpu");
+  const std::string first = Numerics("cpu").value();
   at::set_num_threads(3);
   at::globalContext().setDeterministicCuDNN(false);
-  EXPECT_EQ(Numerics("cpu"), first);
+  EXPECT_EQ(Numerics("cpu").value(), first);
   EXPECT_EQ(at::get_num_threads(), 3);
   EXPECT_FALSE(at::globalContext().deterministicCuDNN());
   EXPECT_EQ(InChild(""), first) << "another process of the same machine";

@@ -301,6 +301,11 @@ void ModelWorker::Work() {
   if (over_) return;
   if (!leave_reason_.empty()) {
     over_ = true;
+    if (std::exchange(lose_state_, false)) {
+      has_state_ = false;
+      phases_ = 0;
+      pending_.clear();
+    }
     return SendLeft(std::exchange(leave_reason_, ""), std::exchange(suspects_, {}));
   }
   if (!fail_message_.empty()) {

@@ -53,6 +53,11 @@ class ModelWorker {
     leave_reason_ = reason;
     suspects_ = suspects;
   }
+  // It leaves, and what it had computed is gone.
+  void LoseState(const std::string& reason) {
+    leave_reason_ = reason;
+    lose_state_ = true;
+  }
   void FailNext(const std::string& message, v1::FailureScope scope = v1::EVERYWHERE) {
     fail_message_ = message;
     fail_scope_ = scope;
@@ -109,6 +114,7 @@ class ModelWorker {
   std::map<int64_t, v1::StepResult> pending_;
   absl::optional<v1::UploadCheckpointRequest> upload_;
   bool corrupt_ = false;
+  bool lose_state_ = false;
   std::string leave_reason_, fail_message_, unprepared_;
   std::vector<int> suspects_;
   v1::FailureScope fail_scope_ = v1::EVERYWHERE;

@@ -154,6 +154,7 @@ absl::StatusOr<v1::Job> World::Cancel(const std::string& id) {
 
 ModelWorker* World::AddWorker(const std::string& id, v1::DeviceKind kind) {
   workers_[id] = std::make_unique<ModelWorker>(id, kind);
+  worker(id)->identity()->set_process_nonce(absl::StrCat("process ", ++processes_));
   Dial(id);
   return worker(id);
 }

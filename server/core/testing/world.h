@@ -118,6 +118,7 @@ class World {
   bool hold_commits_ = false;
   int64_t calls_ = 0;
   int64_t connections_ = 0;
+  int64_t processes_ = 0;
   std::vector<std::string> violations_;
 };
 

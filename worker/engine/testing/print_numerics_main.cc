@@ -5,5 +5,7 @@
 #include "worker/engine/numerics.h"
 
 int main(int argc, char** argv) {
-  std::printf("%s\n", evograd::Numerics(argc > 1 ? argv[1] : "cpu").c_str());
+  const auto numerics = evograd::Numerics(argc > 1 ? argv[1] : "cpu");
+  std::printf("%s\n", numerics.ok() ? numerics->c_str() : numerics.status().ToString().c_str());
+  return numerics.ok() ? 0 : 1;
 }
