@@ -6,21 +6,11 @@
 //   ./bazelw run //bench:coordinator -- --pending=100,1000 --samples=200
 //
 // Prints a table, and the same as one line of JSON.
-#include <fcntl.h>
 #include <grpcpp/grpcpp.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -33,6 +23,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "bench/programs.h"
 #include "proto/evograd/v1/job_service.grpc.pb.h"
 
 ABSL_FLAG(std::vector<std::string>, pending, std::vector<std::string>({"100", "1000", "10000"}),
@@ -41,7 +32,7 @@ ABSL_FLAG(int, samples, 100, "calls of each kind that are timed at each number")
 ABSL_FLAG(int, in_flight, 64, "creates at once while the queue is filled");
 ABSL_FLAG(std::string, coordinator, "server/coordinator", "the program to measure");
 
-namespace evograd {
+namespace evograd::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -49,52 +40,6 @@ using Clock = std::chrono::steady_clock;
 double MillisecondsSince(Clock::time_point begin) {
   return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
 }
-
-[[noreturn]] void Die(const std::string& what) {
-  std::fprintf(stderr, "coordinator benchmark: %s\n", what.c_str());
-  std::exit(1);
-}
-
-// A coordinator that serves, on a folder that goes with it.
-class Coordinator {
- public:
-  explicit Coordinator(const std::string& program) {
-    std::string folder = std::filesystem::temp_directory_path() / "evograd-bench-XXXXXX";
-    if (mkdtemp(folder.data()) == nullptr) Die("cannot make a temporary folder");
-    folder_ = folder;
-    const std::string port_file = folder_ + "/port";
-    const std::vector<std::string> command = {program, "--data_dir=" + folder_ + "/data",
-                                              "--listen=127.0.0.1:0", "--port_file=" + port_file};
-    std::vector<char*> arguments;
-    for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
-    arguments.push_back(nullptr);
-    pid_ = fork();
-    if (pid_ == 0) {
-      prctl(PR_SET_PDEATHSIG, SIGKILL);
-      dup2(STDERR_FILENO, STDOUT_FILENO);
-      execv(arguments[0], arguments.data());
-      _exit(127);
-    }
-    while (address_.empty()) {
-      if (waitpid(pid_, nullptr, WNOHANG) != 0) Die(program + " ended at once");
-      const timespec pause{0, 10'000'000};
-      nanosleep(&pause, nullptr);
-      std::getline(std::ifstream(port_file), address_);
-    }
-  }
-  ~Coordinator() {
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-  const std::string& address() const { return address_; }
-
- private:
-  std::string folder_;
-  pid_t pid_ = -1;
-  std::string address_;
-};
 
 v1::CreateJobRequest Request(int number) {
   v1::CreateJobRequest request;
@@ -150,13 +95,7 @@ struct Figures {
   double p99_ms = 0;
 };
 
-Figures Summary(std::vector<double> ms) {
-  std::sort(ms.begin(), ms.end());
-  const auto at = [&](double share) {
-    return ms[std::min(ms.size() - 1, static_cast<size_t>(share * static_cast<double>(ms.size())))];
-  };
-  return {at(0.50), at(0.99)};
-}
+Figures Summary(const std::vector<double>& ms) { return {Quantile(ms, 0.50), Quantile(ms, 0.99)}; }
 
 Figures TimeCreates(v1::JobService::Stub* stub, int first, int samples) {
   std::vector<double> times;
@@ -168,7 +107,7 @@ Figures TimeCreates(v1::JobService::Stub* stub, int first, int samples) {
     Check(stub->CreateJob(&context, Request(first + i), &job), "CreateJob");
     times.push_back(MillisecondsSince(begin));
   }
-  return Summary(std::move(times));
+  return Summary(times);
 }
 
 Figures TimeLists(v1::JobService::Stub* stub, int samples) {
@@ -181,11 +120,12 @@ Figures TimeLists(v1::JobService::Stub* stub, int samples) {
     Check(stub->ListJobs(&context, v1::ListJobsRequest(), &page), "ListJobs");
     times.push_back(MillisecondsSince(begin));
   }
-  return Summary(std::move(times));
+  return Summary(times);
 }
 
 void Run() {
-  const Coordinator coordinator(absl::GetFlag(FLAGS_coordinator));
+  const TemporaryFolder folder;
+  const Coordinator coordinator(absl::GetFlag(FLAGS_coordinator), folder.path());
   const auto stub = v1::JobService::NewStub(
       grpc::CreateChannel(coordinator.address(), grpc::InsecureChannelCredentials()));
   const int samples = absl::GetFlag(FLAGS_samples);
@@ -218,11 +158,11 @@ void Run() {
 }
 
 }  // namespace
-}  // namespace evograd
+}  // namespace evograd::bench
 
 int main(int argc, char** argv) {
   absl::SetProgramUsageMessage("Times CreateJob and ListJobs as the queue of a coordinator grows.");
   absl::ParseCommandLine(argc, argv);
-  evograd::Run();
+  evograd::bench::Run();
   return 0;
 }

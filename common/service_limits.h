@@ -15,6 +15,13 @@ inline constexpr int kReattachGraceMs = 10'000;
 // A worker dials again for ever, at first at once, then without burdening the network.
 inline constexpr int kReconnectMinMs = 100;
 inline constexpr int kReconnectMaxMs = 5000;
+// What callers are asked to wait after an error that passes by itself: for what takes a moment (a
+// coordinator that starts again, an inbox that is worked off), and for what others hold and have to
+// give back (a transfer, a watch, room on the disk).
+inline constexpr int kRetrySoonMs = 1000;
+inline constexpr int kRetryRoomMs = 5000;
+// However long they are asked to.
+inline constexpr int kMaxRetryDelayMs = 60'000;
 // A silent connection is pinged this often.
 inline constexpr int kKeepaliveIntervalMs = 10'000;
 // A worker's longer message goes in parts: at 400 kbit/s a heartbeat waits 1.3 s behind one.

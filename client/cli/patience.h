@@ -23,12 +23,19 @@ bool MayPass(const absl::StatusOr<T>& result) {
   return MayPass(result.status());
 }
 
+inline const absl::Status& StatusOf(const absl::Status& status) { return status; }
+template <typename T>
+const absl::Status& StatusOf(const absl::StatusOr<T>& result) {
+  return result.status();
+}
+
 // What `call` answers, called again while that may pass, until `deadline` or a stop.
 template <typename Call>
 auto Patiently(const Stopper& stopper, absl::Time deadline, const Call& call) {
   for (int failures = 0;; ++failures) {
     auto result = call();
-    if (!MayPass(result) || absl::Now() >= deadline || stopper.WaitForStop(Backoff(failures))) {
+    if (!MayPass(result) || absl::Now() >= deadline ||
+        stopper.WaitForStop(Backoff(failures, StatusOf(result)))) {
       return result;
     }
   }

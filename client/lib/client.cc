@@ -12,8 +12,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/types/optional.h"
+#include "client/lib/backoff.h"
 #include "client/lib/download.h"
 #include "client/lib/grpc_status.h"
 #include "client/lib/uuid.h"
@@ -21,29 +23,14 @@
 #include "common/service_limits.h"
 #include "common/status_macros.h"
 #include "spec/error.h"
+#include "spec/retry.h"
 
 namespace evograd {
 namespace {
 
-// Every unary call is repeated while nobody answers, or when a coordinator that stops cancels it:
-// about a second, long enough for one that is being restarted by hand, short enough for a person
-// who mistyped the address.
-constexpr char kServiceConfig[] = R"({
-  "methodConfig": [{
-    "name": [
-      {"service": "evograd.v1.JobService", "method": "CreateJob"},
-      {"service": "evograd.v1.JobService", "method": "GetJob"},
-      {"service": "evograd.v1.JobService", "method": "ListJobs"},
-      {"service": "evograd.v1.JobService", "method": "CancelJob"},
-      {"service": "evograd.v1.JobService", "method": "ListWorkers"},
-      {"service": "evograd.v1.JobService", "method": "ListCheckpoints"}
-    ],
-    "retryPolicy": {
-      "maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
-      "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]
-    }
-  }]
-})";
+// While nobody answers these take about a second: long enough for a coordinator that is being
+// restarted by hand, short enough for a person who mistyped the address.
+constexpr int kMaxTries = 5;
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   grpc::ChannelArguments arguments;
@@ -54,7 +41,6 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
   arguments.SetMaxReceiveMessageSize(limits::kMaxMessageBytes);
-  arguments.SetServiceConfigJSON(kServiceConfig);
   // A proxy of the environment knows no coordinator on this machine.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
@@ -134,12 +120,30 @@ template <typename Request, typename Response>
 absl::StatusOr<Response> Client::Call(
     grpc::Status (v1::JobService::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
     const Request& request) {
-  grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + options_.timeout));
+  const absl::Time deadline = absl::Now() + options_.timeout;
   Response response;
-  const grpc::Status status = (stub_.get()->*method)(&context, request, &response);
-  if (!status.ok()) return FromGrpc(status, options_.address);
+  const auto attempt = [&] {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(deadline));
+    return FromGrpc((stub_.get()->*method)(&context, request, &response), options_.address);
+  };
+  EVOGRAD_RETURN_IF_ERROR(Repeat(deadline, attempt, IsPassing));
   return response;
+}
+
+absl::Status Client::Repeat(absl::Time deadline, const std::function<absl::Status()>& attempt,
+                            const std::function<bool(const absl::Status&)>& may_pass) {
+  for (int tries = 1;; ++tries) {
+    const absl::Status status = attempt();
+    if (status.ok() || tries == kMaxTries || !may_pass(status)) return status;
+    const absl::Duration pause = Backoff(tries - 1, status);
+    if (absl::Now() + pause >= deadline) return status;
+    if (options_.pause) {
+      options_.pause(pause);
+    } else {
+      absl::Notification().WaitForNotificationWithTimeout(pause);
+    }
+  }
 }
 
 absl::StatusOr<v1::Job> Client::CreateJob(const std::string& job_id, const v1::JobSpec& spec,
@@ -241,12 +245,26 @@ absl::StatusOr<v1::Checkpoint> Client::BestCheckpoint(const std::string& job) {
 
 absl::StatusOr<v1::Checkpoint> Client::DownloadCheckpoint(const std::string& name,
                                                           OutputFile* file) {
+  const absl::Time deadline = absl::Now() + options_.transfer_timeout;
+  absl::StatusOr<v1::Checkpoint> checkpoint;
+  const auto attempt = [&] {
+    checkpoint = DownloadOnce(name, file, deadline);
+    return checkpoint.status();
+  };
+  // Not what broke off: its bytes would come a second time.
+  const auto refused = [](const absl::Status& status) {
+    return GetErrorInfo(status).reason == "TOO_MANY_TRANSFERS" && GetRetryDelay(status).has_value();
+  };
+  EVOGRAD_RETURN_IF_ERROR(Repeat(deadline, attempt, refused));
+  return checkpoint;
+}
+
+absl::StatusOr<v1::Checkpoint> Client::DownloadOnce(const std::string& name, OutputFile* file,
+                                                    absl::Time deadline) {
   v1::DownloadCheckpointRequest request;
   request.set_name(name);
   grpc::ClientContext context;
-  if (options_.transfer_timeout != absl::InfiniteDuration()) {
-    context.set_deadline(absl::ToChronoTime(absl::Now() + options_.transfer_timeout));
-  }
+  if (deadline != absl::InfiniteFuture()) context.set_deadline(absl::ToChronoTime(deadline));
   const auto reader = stub_->DownloadCheckpoint(&context, request);
   IdleLimit idle(&context, options_.transfer_idle_timeout);
   const auto failure = [&](const grpc::Status& status) {
@@ -283,6 +301,7 @@ absl::StatusOr<v1::Checkpoint> Client::DownloadCheckpoint(const std::string& nam
 
 std::unique_ptr<JobWatcher> Client::Watch(const std::string& name, int64_t after_sequence,
                                           WatchOptions options) {
+  if (!options.pause) options.pause = options_.pause;
   return std::make_unique<JobWatcher>(stub_, options_.address, name, after_sequence, options);
 }
 

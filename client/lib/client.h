@@ -13,8 +13,9 @@
 // Errors are the coordinator's own, with its google.rpc details as payloads (spec/error.h), or
 //   UNAVAILABLE        nobody answers at the address (after repeats, for about a second);
 //   DEADLINE_EXCEEDED  no answer within `timeout`.
-// Every call is repeated while it finds nobody: reads and CancelJob change nothing when repeated,
-// and CreateJob carries a request id.
+// Every call is repeated, a few times within `timeout`, while it finds nobody or the coordinator
+// says when to come again (spec/retry.h), and not before that: reads and CancelJob change nothing
+// when repeated, and CreateJob carries a request id.
 //
 // Threads: any, at the same time.
 #ifndef EVOGRAD_CLIENT_LIB_CLIENT_H_
@@ -45,6 +46,8 @@ struct ClientOptions {
   // Of a whole download, and of a silence in it.
   absl::Duration transfer_timeout = absl::InfiniteDuration();
   absl::Duration transfer_idle_timeout = absl::Milliseconds(limits::kClientTransferIdleMs);
+  // Waits between two tries; null: lets so much time pass.
+  std::function<void(absl::Duration)> pause = nullptr;
 };
 
 class Client {
@@ -78,6 +81,7 @@ class Client {
   // Writes the checkpoint's bytes to `file`, which is finished only when they are whole and have
   // the stated SHA-256. DATA_LOSS: they have not. FAILED_PRECONDITION: the file cannot be written.
   // DEADLINE_EXCEEDED: after `transfer_timeout`, or nothing came for `transfer_idle_timeout`.
+  // Refused for want of a place it is tried again, a few times.
   absl::StatusOr<v1::Checkpoint> DownloadCheckpoint(const std::string& name, OutputFile* file);
 
   // Events of a job from the one after `after_sequence` on.
@@ -87,6 +91,13 @@ class Client {
   const std::string& address() const { return options_.address; }
 
  private:
+  // Calls `attempt` until it is OK, or fails with what does not pass, or too often, or the next try
+  // would come after `deadline`.
+  absl::Status Repeat(absl::Time deadline, const std::function<absl::Status()>& attempt,
+                      const std::function<bool(const absl::Status&)>& may_pass);
+  absl::StatusOr<v1::Checkpoint> DownloadOnce(const std::string& name, OutputFile* file,
+                                              absl::Time deadline);
+
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(grpc::Status (v1::JobService::Stub::*method)(grpc::ClientContext*,
                                                                              const Request&,

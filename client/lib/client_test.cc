@@ -1,6 +1,7 @@
-// Goal: calls are repeated when nobody answers and only then, lists are read to the end, a watch
-// goes on after a lost connection, errors keep their details. Method: a service in this process
-// that answers as the test tells it.
+// Goal: calls are repeated when nobody answers or the coordinator says when to come again, not
+// before that, and only then; lists are read to the end, a watch goes on after a lost connection,
+// errors keep their details. Method: a service in this process that answers as the test tells it,
+// and a client whose pauses are recorded instead of waited for.
 #include "client/lib/client.h"
 
 #include <fcntl.h>
@@ -21,15 +22,36 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "common/service_limits.h"
 #include "common/sha256.h"
+#include "proto/google/rpc/status.pb.h"
 #include "spec/error.h"
+#include "spec/retry.h"
 
 namespace evograd {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::Each;
 using ::testing::ElementsAre;
+using ::testing::Ge;
 using ::testing::HasSubstr;
+using ::testing::Le;
+using ::testing::Lt;
 using ::testing::SizeIs;
+
+// As the coordinator refuses what it may take later.
+grpc::Status Asking(grpc::StatusCode code, const std::string& reason, absl::Duration delay) {
+  absl::Status status = MakeError(static_cast<absl::StatusCode>(code), "later", reason);
+  SetRetryDelay(delay, &status);
+  google::rpc::Status details;
+  status.ForEachPayload([&](absl::string_view type_url, const absl::Cord& payload) {
+    auto* detail = details.add_details();
+    detail->set_type_url(std::string(type_url));
+    detail->set_value(std::string(payload));
+  });
+  return grpc::Status(code, "later", details.SerializeAsString());
+}
 
 // Each WatchJob call serves one of `watches`: events from..to, then a status.
 struct ScriptedWatch {
@@ -74,6 +96,8 @@ class PuppetService : public v1::JobService::Service {
   grpc::Status DownloadCheckpoint(
       grpc::ServerContext* context, const v1::DownloadCheckpointRequest* request,
       grpc::ServerWriter<v1::DownloadCheckpointResponse>* writer) override {
+    ++downloads;
+    if (failures-- > 0) return failure;
     v1::DownloadCheckpointResponse response;
     Sha256 hash;
     hash.Update("abcdef");
@@ -93,6 +117,7 @@ class PuppetService : public v1::JobService::Service {
     return final_status;
   }
 
+  int downloads = 0;
   int failures = 0;
   grpc::Status failure = grpc::Status(grpc::StatusCode::UNAVAILABLE, "restarting");
   grpc::Status final_status;
@@ -117,6 +142,13 @@ class ClientTest : public ::testing::Test {
 
   ~ClientTest() override { service_.test_over.Notify(); }
 
+  // One that only notes how long it would wait.
+  Client Impatient(ClientOptions options = {}) {
+    options.address = address_;
+    options.pause = [this](absl::Duration pause) { pauses_.push_back(pause); };
+    return Client(options);
+  }
+
   std::vector<int64_t> Sequences(JobWatcher* watcher, absl::Status* status) {
     std::vector<int64_t> sequences;
     v1::Event event;
@@ -132,6 +164,7 @@ class ClientTest : public ::testing::Test {
   PuppetService service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Client> client_;
+  std::vector<absl::Duration> pauses_;
 };
 
 TEST_F(ClientTest, RepeatsWithTheSameRequestId) {
@@ -161,6 +194,48 @@ TEST_F(ClientTest, RepeatsEnd) {
   EXPECT_EQ(job.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(GetErrorInfo(job.status()).reason, "COORDINATOR_UNREACHABLE");
   EXPECT_LT(service_.request_ids.size(), 10);
+}
+
+TEST_F(ClientTest, NobodyComesBeforeTheCoordinatorAskedFor) {
+  // Without a word of when to come, soon.
+  service_.failures = 2;
+  ASSERT_TRUE(Impatient().CreateJob("abcd", v1::JobSpec()).ok());
+  EXPECT_THAT(pauses_, AllOf(SizeIs(2), Each(Lt(absl::Milliseconds(200)))));
+  EXPECT_GT(pauses_[1], pauses_[0]);
+  for (const grpc::StatusCode code :
+       {grpc::StatusCode::UNAVAILABLE, grpc::StatusCode::RESOURCE_EXHAUSTED}) {
+    pauses_.clear();
+    service_.failures = 2;
+    service_.failure = Asking(code, "COORDINATOR_OVERLOADED", absl::Milliseconds(1500));
+    ASSERT_TRUE(Impatient().CreateJob("abcd", v1::JobSpec()).ok());
+    EXPECT_THAT(pauses_, AllOf(SizeIs(2), Each(Ge(absl::Milliseconds(1500))),
+                               Each(Le(absl::Milliseconds(1800)))));
+  }
+  // Its twin: full, and no word of when that changes.
+  pauses_.clear();
+  service_.failures = 2;
+  service_.failure = grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "full");
+  EXPECT_EQ(Impatient().CreateJob("abcd", v1::JobSpec()).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(pauses_, SizeIs(0));
+}
+
+TEST_F(ClientTest, WaitsThatAreAskedForHaveAnEnd) {
+  service_.failures = 1000;
+  service_.failure = Asking(grpc::StatusCode::UNAVAILABLE, "AWAY", absl::Seconds(1));
+  EXPECT_EQ(Impatient().CreateJob("abcd", v1::JobSpec()).status().code(),
+            absl::StatusCode::kUnavailable);
+  EXPECT_LT(pauses_.size(), 10);
+  // Past the time that the caller has, nothing is waited for.
+  pauses_.clear();
+  service_.failure = Asking(grpc::StatusCode::UNAVAILABLE, "AWAY", absl::Hours(1));
+  EXPECT_EQ(GetErrorInfo(Impatient().CreateJob("abcd", v1::JobSpec()).status()).reason, "AWAY");
+  EXPECT_THAT(pauses_, SizeIs(0));
+  ClientOptions patient;
+  patient.timeout = absl::Hours(2);
+  EXPECT_FALSE(Impatient(patient).CreateJob("abcd", v1::JobSpec()).ok());
+  EXPECT_THAT(pauses_, Each(Le(1.2 * absl::Milliseconds(limits::kMaxRetryDelayMs))));
+  EXPECT_LT(pauses_.size(), 10);
 }
 
 TEST_F(ClientTest, ListsAreReadToTheEndOrAsFarAsWanted) {
@@ -203,6 +278,19 @@ TEST_F(ClientTest, ACoordinatorThatStopsIsWaitedFor) {
   service_.failures = 1000;
   EXPECT_EQ(client_->CreateJob("abcd", v1::JobSpec()).status().code(),
             absl::StatusCode::kUnavailable);
+}
+
+TEST_F(ClientTest, AWatchWaitsAsLongAsItIsAsked) {
+  service_.watches = {
+      {1, 2, grpc::Status(grpc::StatusCode::UNAVAILABLE, "cut")},
+      {3, 2, Asking(grpc::StatusCode::RESOURCE_EXHAUSTED, "TOO_MANY_WATCHES", absl::Seconds(5))},
+      {3, 3, grpc::Status::OK}};
+  Client client = Impatient();
+  absl::Status status;
+  EXPECT_THAT(Sequences(client.Watch("jobs/abcd").get(), &status), ElementsAre(1, 2, 3));
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(pauses_, ElementsAre(Lt(absl::Milliseconds(100)),
+                                   AllOf(Ge(absl::Seconds(5)), Le(absl::Seconds(6)))));
 }
 
 TEST_F(ClientTest, AWatchEndsOnOtherErrors) {
@@ -263,6 +351,21 @@ TEST_F(ClientTest, DownloadsAreCheckedAndPutInPlace) {
   EXPECT_EQ(Fetch(*client_, path).status().code(), absl::StatusCode::kDataLoss);
   service_.final_status = grpc::Status(grpc::StatusCode::UNAVAILABLE, "cut");
   EXPECT_EQ(Fetch(*client_, path).status().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(ClientTest, ADownloadWaitsForItsPlace) {
+  const std::string path = std::string(std::getenv("TEST_TMPDIR")) + "/later";
+  service_.failures = 2;
+  service_.failure =
+      Asking(grpc::StatusCode::RESOURCE_EXHAUSTED, "TOO_MANY_TRANSFERS", absl::Seconds(5));
+  EXPECT_TRUE(Fetch(Impatient(), path).ok());
+  EXPECT_THAT(pauses_, AllOf(SizeIs(2), Each(Ge(absl::Seconds(5)))));
+  // The twin: one that broke off, of which bytes may have come.
+  service_.downloads = 0;
+  service_.failures = 1;
+  service_.failure = grpc::Status(grpc::StatusCode::UNAVAILABLE, "cut");
+  EXPECT_FALSE(Fetch(Impatient(), path).ok());
+  EXPECT_EQ(service_.downloads, 1);
 }
 
 TEST_F(ClientTest, SilentDownloadsAreGivenUp) {

@@ -7,9 +7,10 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
 #include "common/unix_socket.h"
-#include "proto/google/rpc/status.pb.h"
 #include "spec/error.h"
+#include "spec/retry.h"
 
 namespace evograd {
 
@@ -60,16 +61,11 @@ absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
                      "COORDINATOR_STOPPED",
                      {{"address", address}, {"grpc", status.error_message()}});
   }
-  google::rpc::Status details;
-  if (!status.error_details().empty() && details.ParseFromString(status.error_details()) &&
-      details.details_size() > 0) {
-    absl::Status result(static_cast<absl::StatusCode>(status.error_code()),
-                        Indented(status.error_message()));
-    for (const auto& detail : details.details()) {
-      result.SetPayload(detail.type_url(), absl::Cord(detail.value()));
-    }
-    return result;
-  }
+  const absl::Status detailed =
+      StatusFromWire(status.error_code(), Indented(status.error_message()), status.error_details());
+  bool has_details = false;
+  detailed.ForEachPayload([&](absl::string_view, const absl::Cord&) { has_details = true; });
+  if (has_details) return detailed;
   const std::map<std::string, std::string> metadata = {{"address", address},
                                                        {"grpc", status.error_message()}};
   switch (status.error_code()) {
@@ -88,8 +84,7 @@ absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
                        Indented(status.error_message()), ")"),
           "COORDINATOR_UNKNOWN_METHOD", metadata);
     default:
-      return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
-                          Indented(status.error_message()));
+      return detailed;
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -26,6 +27,8 @@ struct WatchOptions {
   absl::Duration patience = absl::Minutes(2);
   // When to give up altogether.
   absl::Time deadline = absl::InfiniteFuture();
+  // Waits before a new try; null: lets so much time pass, or less when cancelled.
+  std::function<void(absl::Duration)> pause = nullptr;
 };
 
 class JobWatcher {

@@ -145,9 +145,16 @@ bool Groups::MustRest(JobEntry* job) {
   return true;
 }
 
+bool Groups::MayComeBack(const Group& group) const {
+  // Who is connected has said what it holds, and while it is its id is nobody else's: the process
+  // that held the job's state is gone for good, as one that was killed and started again.
+  return std::any_of(group.missing.begin(), group.missing.end(),
+                     [&](const WorkerId& id) { return state_.workers.Find(id) == nullptr; });
+}
+
 bool Groups::MustWait(JobEntry* job, const Held& held) {
   Group& group = job->active->group;
-  const bool patient = state_.now.monotonic_ms < group.grace_until_ms;
+  const bool patient = state_.now.monotonic_ms < group.grace_until_ms && MayComeBack(group);
   // Its members dropped what they had computed.
   if (group.progressed && group.missing.empty() && !group.distrusted && !held.members.empty() &&
       !AnyHasState(held.members)) {

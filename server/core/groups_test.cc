@@ -282,6 +282,29 @@ TEST_F(GroupsTest, AfterTheGraceTheJobGoesOnFromItsCheckpoint) {
   ExpectFinished("job1");
 }
 
+TEST_F(GroupsTest, WhoComesBackWithEmptyHandsIsNotWaitedFor) {
+  world_.AddWorker("w1");
+  world_.AddWorker("w2");
+  v1::CreateJobRequest request = ToyRequest("job1", 20, 2, 2);
+  request.mutable_spec()->set_checkpoint_interval_steps(5);
+  ASSERT_TRUE(world_.Create(request).ok());
+  RunToStep("job1", 8);
+  world_.Kill("w1");
+  world_.Kill("w2");
+  // Killed and started again; the other one may still come back with its state.
+  world_.AddWorker("w1");
+  world_.AddWorker("w3");
+  world_.Quiesce();
+  EXPECT_EQ(Job("job1").generation(), 1);
+  EXPECT_EQ(Job("job1").reason(),
+            "waiting up to 10 s for 2 workers to come back with the job's state");
+  world_.AddWorker("w2");
+  EXPECT_EQ(Job("job1").generation(), 2);
+  EXPECT_EQ(Job("job1").restarts(), 1);
+  world_.Quiesce();
+  ExpectFinished("job1");
+}
+
 TEST_F(GroupsTest, WithoutFreeWorkersALostJobIsPendingAgain) {
   world_.AddWorker("w1");
   ASSERT_TRUE(world_.Create("job1", 20, 1, 1).ok());
@@ -420,6 +443,22 @@ TEST_F(GroupsTest, ARestartedCoordinatorWaitsNoLongerThanTheGrace) {
   world_.Dial("w2");
   world_.Quiesce();
   world_.Pass(limits::kReattachGraceMs + limits::kTickIntervalMs);
+  world_.Quiesce();
+  ExpectFinished("job1");
+  EXPECT_EQ(Job("job1").restarts(), 0);
+}
+
+TEST_F(GroupsTest, ARestartedCoordinatorDoesNotWaitForWhoWasStartedAgainToo) {
+  world_.AddWorker("w1");
+  world_.AddWorker("w2");
+  ASSERT_TRUE(world_.Create("job1", 20, 1, 2).ok());
+  RunToStep("job1", 4);
+  world_.RestartCoordinator();
+  world_.Kill("w1");
+  world_.Dial("w2");
+  world_.Quiesce();
+  EXPECT_EQ(Job("job1").generation(), 1);
+  world_.AddWorker("w1");
   world_.Quiesce();
   ExpectFinished("job1");
   EXPECT_EQ(Job("job1").restarts(), 0);

@@ -6,11 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "proto/google/rpc/error_details.pb.h"
 #include "proto/google/rpc/status.pb.h"
 #include "spec/error.h"
+#include "spec/retry.h"
 
 namespace evograd {
 namespace {
@@ -19,6 +21,10 @@ google::rpc::Status DetailsOf(const grpc::Status& status) {
   google::rpc::Status details;
   EXPECT_TRUE(details.ParseFromString(status.error_details()));
   return details;
+}
+
+absl::Status AsReceived(const grpc::Status& status) {
+  return StatusFromWire(status.error_code(), status.error_message(), status.error_details());
 }
 
 TEST(StatusGrpc, CodesAndDetailsArrive) {
@@ -30,13 +36,36 @@ TEST(StatusGrpc, CodesAndDetailsArrive) {
     EXPECT_EQ(status.error_message(), "why");
     const google::rpc::Status details = DetailsOf(status);
     EXPECT_EQ(details.code(), code);
-    ASSERT_EQ(details.details_size(), 1);
-    EXPECT_EQ(details.details(0).type_url(), kErrorInfoTypeUrl);
-    google::rpc::ErrorInfo info;
-    ASSERT_TRUE(info.ParseFromString(details.details(0).value()));
-    EXPECT_EQ(info.reason(), "REASON");
-    EXPECT_EQ(info.metadata().at("job"), "jobs/x");
+    const ErrorInfo info = GetErrorInfo(AsReceived(status));
+    EXPECT_EQ(info.reason, "REASON");
+    EXPECT_EQ(info.metadata.at("job"), "jobs/x");
   }
+}
+
+TEST(StatusGrpc, WhatPassesByItselfSaysWhenToTryAgain) {
+  for (int number = 1; number <= 16; ++number) {
+    const auto code = static_cast<absl::StatusCode>(number);
+    const bool passes =
+        code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kResourceExhausted;
+    for (const absl::Status& status :
+         {MakeError(code, "why", "REASON"), absl::Status(code, "without details")}) {
+      const auto delay = GetRetryDelay(AsReceived(ToGrpc(status)));
+      EXPECT_EQ(delay.has_value(), passes) << status;
+      if (passes) {
+        EXPECT_GT(*delay, absl::ZeroDuration());
+      }
+    }
+  }
+  const auto delay_of = [](absl::StatusCode code, const char* reason) {
+    return GetRetryDelay(AsReceived(ToGrpc(MakeError(code, "why", reason))));
+  };
+  using Code = absl::StatusCode;
+  EXPECT_EQ(delay_of(Code::kResourceExhausted, "TOO_MANY_TRANSFERS"), absl::Seconds(5));
+  EXPECT_EQ(delay_of(Code::kResourceExhausted, "COORDINATOR_OVERLOADED"), absl::Seconds(1));
+  EXPECT_EQ(delay_of(Code::kDeadlineExceeded, "TRANSFER_STALLED"), absl::Seconds(1));
+  // What stays as it is, however long one waits.
+  EXPECT_FALSE(delay_of(Code::kResourceExhausted, "TOO_MANY_JOBS").has_value());
+  EXPECT_FALSE(delay_of(Code::kAborted, "STALE_GENERATION").has_value());
 }
 
 TEST(StatusGrpc, AStatusWithoutDetailsIsGivenThem) {
@@ -54,6 +83,9 @@ TEST(StatusGrpc, FieldsArriveWhereTheyFitATrailer) {
   std::vector<FieldViolation> many(200, {"spec.steps", std::string(100, 'x')});
   const grpc::Status status = ToGrpc(InvalidFields(many));
   EXPECT_EQ(DetailsOf(status).details_size(), 1);
+  absl::Status busy = MakeError(absl::StatusCode::kUnavailable, "x", "BUSY");
+  busy.SetPayload("type.googleapis.com/lengthy", absl::Cord(std::string(9000, 'y')));
+  EXPECT_TRUE(GetRetryDelay(AsReceived(ToGrpc(busy))).has_value());
   const grpc::Status lengthy =
       ToGrpc(absl::InternalError(absl::StrCat("x", std::string(1499, 'y'), "€uro")));
   EXPECT_EQ(lengthy.error_message(), absl::StrCat("x", std::string(1499, 'y'), "…"));

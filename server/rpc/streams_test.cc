@@ -27,6 +27,7 @@
 #include "server/rpc/testing/stream_worker.h"
 #include "server/store/database.h"
 #include "server/store/testing/temp_dir.h"
+#include "spec/retry.h"
 
 namespace evograd {
 namespace {
@@ -103,6 +104,11 @@ v1::WorkerMessage Part(const std::string& piece, bool last) {
   message.mutable_part()->set_piece(piece);
   message.mutable_part()->set_last(last);
   return message;
+}
+
+absl::optional<absl::Duration> AskedToWait(const grpc::Status& status) {
+  return GetRetryDelay(
+      StatusFromWire(status.error_code(), status.error_message(), status.error_details()));
 }
 
 class StreamsTest : public ::testing::Test {
@@ -418,6 +424,7 @@ TEST_F(StreamsTest, UsersDownloadsKeepNoWorkerFromItsCheckpoint) {
   const grpc::Status refused = Download(jobs_.get());
   EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_THAT(refused.error_message(), HasSubstr("try again in a while"));
+  EXPECT_EQ(AskedToWait(refused), absl::Milliseconds(limits::kRetryRoomMs));
   std::string bytes;
   EXPECT_TRUE(Download(workers_.get(), &bytes).ok());
   EXPECT_EQ(bytes.size(), kLargeBytes);
@@ -554,6 +561,11 @@ TEST_F(StreamsTest, OneConnectionDoesNotTakeAllWatches) {
   {
     HeldWatch refused(jobs_.get(), "jobs/quiet");
     EXPECT_FALSE(refused.Read());
+    EXPECT_EQ(AskedToWait(refused.End()), absl::Milliseconds(limits::kRetryRoomMs));
+    // The twin: what does not pass.
+    HeldWatch unknown(jobs_.get(), "jobs/unknown");
+    EXPECT_FALSE(unknown.Read());
+    EXPECT_EQ(AskedToWait(unknown.End()), absl::nullopt);
   }
   const auto stub = v1::JobService::NewStub(NewChannel());
   HeldWatch other(stub.get(), "jobs/quiet");

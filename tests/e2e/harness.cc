@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <numeric>
 #include <sstream>
@@ -304,6 +305,23 @@ v1::JobSpec SmallRotation(int64_t steps) {
   spec.set_min_workers(1);
   spec.set_max_workers(4);
   return spec;
+}
+
+std::vector<std::string> MetricSeries(const std::vector<v1::Event>& events) {
+  std::vector<std::string> series;
+  for (const v1::Event& event : events) {
+    for (v1::StepMetrics step : event.steps_committed().steps()) {
+      step.clear_seconds();
+      // It writes as many digits as give the same number again, and maps by their keys.
+      series.push_back("step " + step.ShortDebugString());
+    }
+    if (event.has_evaluated()) {
+      series.push_back("evaluation " + event.evaluated().ShortDebugString());
+    }
+  }
+  // Whether an evaluation or the steps before it are told first is a matter of when they came.
+  std::sort(series.begin(), series.end());
+  return series;
 }
 
 std::vector<int64_t> CommittedSteps(const std::vector<v1::Event>& events) {

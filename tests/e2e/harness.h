@@ -115,6 +115,9 @@ v1::Job RunUndisturbed(const v1::JobSpec& spec);
 // A rotation job on few images: real convolutions, some milliseconds a step.
 v1::JobSpec SmallRotation(int64_t steps);
 
+// What the job's events tell of its course, a line each: the metrics of every step, but for the
+// seconds that it took, and every evaluation, as exact texts.
+std::vector<std::string> MetricSeries(const std::vector<v1::Event>& events);
 // The job's committed steps, in the order in which the events tell them.
 std::vector<int64_t> CommittedSteps(const std::vector<v1::Event>& events);
 std::vector<int64_t> StepsUpTo(int64_t count);

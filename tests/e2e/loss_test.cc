@@ -1,6 +1,7 @@
 // Goal: whatever is killed or paused, a job ends with the result of the undisturbed run, each step
 // in the log once. Method: real processes; SIGKILL and SIGSTOP at steps drawn from a fixed seed;
-// the hashes of an undisturbed run by one worker as the reference.
+// the hashes, the metrics of every step and the evaluations of an undisturbed run by one worker as
+// the reference.
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -21,6 +22,7 @@ v1::JobSpec Spec() {
   spec.set_max_workers(2);
   spec.set_pipeline_depth(4);
   spec.set_checkpoint_interval_steps(10);
+  spec.set_evaluation_interval_steps(20);
   return spec;
 }
 
@@ -35,8 +37,13 @@ class LossTest : public testing::Test {
     reference_ = new v1::Job(cluster.WaitForEnd("undisturbed"));
     EXPECT_EQ(reference_->state(), v1::SUCCEEDED) << reference_->DebugString();
     EXPECT_EQ(reference_->recoveries() + reference_->restarts(), 0);
+    reference_series_ =
+        new std::vector<std::string>(MetricSeries(cluster.AllEvents("undisturbed")));
   }
-  static void TearDownTestSuite() { delete reference_; }
+  static void TearDownTestSuite() {
+    delete reference_;
+    delete reference_series_;
+  }
 
   void SetUp() override {
     cluster_.StartCoordinator();
@@ -52,14 +59,17 @@ class LossTest : public testing::Test {
     EXPECT_EQ(job.parameters_sha256(), reference_->parameters_sha256());
     EXPECT_EQ(job.hyperparameters_sha256(), reference_->hyperparameters_sha256());
     EXPECT_EQ(CommittedSteps(events), StepsUpTo(kSteps));
+    EXPECT_EQ(MetricSeries(events), *reference_series_);
   }
 
   // By one worker alone.
   static v1::Job* reference_;
+  static std::vector<std::string>* reference_series_;
   Cluster cluster_;
 };
 
 v1::Job* LossTest::reference_ = nullptr;
+std::vector<std::string>* LossTest::reference_series_ = nullptr;
 
 // Until the job's present generation has committed so many steps.
 void WaitForStepsOfGeneration(Cluster* cluster, const std::string& id, int64_t generation,

@@ -2,14 +2,12 @@
 
 #include <pthread.h>
 
-#include <random>
 #include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
-#include "proto/google/rpc/error_details.pb.h"
-#include "proto/google/rpc/status.pb.h"
 #include "spec/error.h"
+#include "spec/retry.h"
 #include "worker/agent/backoff.h"
 #include "worker/core/failure.h"
 
@@ -29,24 +27,19 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 
+absl::Status ToStatus(const grpc::Status& status) {
+  return StatusFromWire(status.error_code(), status.error_message(), status.error_details());
+}
+
 // Whether our coordinator said so: its errors carry its name, those of proxies and of other
 // programs that have its port for a while do not.
-bool IsOfCoordinator(const grpc::Status& status) {
-  google::rpc::Status details;
-  if (!details.ParseFromString(status.error_details())) return false;
-  for (const auto& detail : details.details()) {
-    google::rpc::ErrorInfo info;
-    if (detail.type_url() == kErrorInfoTypeUrl && info.ParseFromString(detail.value()) &&
-        info.domain() == kErrorDomain) {
-      return true;
-    }
-  }
-  return false;
+bool IsOfCoordinator(const absl::Status& status) {
+  return GetErrorInfo(status).domain == kErrorDomain;
 }
 
 // Whether dialling again would be answered the same way.
 bool IsRefusal(const Stream::End& end) {
-  if (end.welcomed || !IsOfCoordinator(end.status)) return false;
+  if (end.welcomed || !IsOfCoordinator(ToStatus(end.status))) return false;
   switch (end.status.error_code()) {
     case grpc::StatusCode::FAILED_PRECONDITION:
     case grpc::StatusCode::INVALID_ARGUMENT:
@@ -180,20 +173,18 @@ void Agent::EngineLoop() {
 
 absl::Status Agent::Run() {
   Backoff backoff(options_.reconnect_min, options_.reconnect_max);
-  std::mt19937_64 random(std::random_device{}());
   while (true) {
     const std::optional<Stream::End> end = Dial();
     if (!end) return absl::OkStatus();
-    if (IsRefusal(*end)) {
-      return absl::Status(static_cast<absl::StatusCode>(end->status.error_code()),
-                          end->status.error_message());
-    }
+    const absl::Status status = ToStatus(end->status);
+    if (IsRefusal(*end)) return absl::Status(status.code(), status.message());
     if (end->welcomed) {
       backoff.Reset();
       trouble_said_.reset();
     }
     SayTrouble(end->status);
-    if (!WaitToDialAgain(backoff.Next(std::uniform_real_distribution<>()(random)))) {
+    const absl::Duration pause = AtLeast(GetRetryDelay(status), backoff.Next(Jitter()), Jitter());
+    if (options_.wait_to_dial ? options_.wait_to_dial(pause) : stopped_.WaitFor(pause)) {
       return absl::OkStatus();
     }
   }
@@ -222,8 +213,6 @@ std::optional<Stream::End> Agent::Dial() {
   if (stopped_.IsSet()) return std::nullopt;
   return end;
 }
-
-bool Agent::WaitToDialAgain(absl::Duration delay) { return !stopped_.WaitFor(delay); }
 
 void Agent::SayTrouble(const grpc::Status& status) {
   const auto now = std::chrono::steady_clock::now();

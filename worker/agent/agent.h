@@ -50,6 +50,8 @@ struct AgentOptions {
   std::function<absl::StatusOr<std::string>(bool several_hosts)> address;
   absl::Duration reconnect_min = absl::Milliseconds(limits::kReconnectMinMs);
   absl::Duration reconnect_max = absl::Milliseconds(limits::kReconnectMaxMs);
+  // Waits before the next dial; whether Stop came meanwhile. Null: lets so much time pass.
+  std::function<bool(absl::Duration)> wait_to_dial;
   std::function<void(const std::string&)> say;
 };
 
@@ -86,8 +88,6 @@ class Agent {
   void EngineLoop();
   // One dial, until the stream's end; nothing after Stop.
   std::optional<Stream::End> Dial();
-  // False after Stop.
-  bool WaitToDialAgain(absl::Duration delay);
   void SayTrouble(const grpc::Status& status);
   void SayLine(const std::string& text);
   // Of the connection for checkpoints.

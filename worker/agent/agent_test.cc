@@ -10,29 +10,12 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "proto/google/rpc/error_details.pb.h"
-#include "proto/google/rpc/status.pb.h"
-#include "spec/error.h"
 #include "worker/agent/testing/fake_coordinator.h"
 #include "worker/agent/testing/test_worker.h"
 #include "worker/core/testing/coordinator_messages.h"
 
 namespace evograd::agent {
 namespace {
-
-// An error as our coordinator sends it.
-grpc::Status Ours(grpc::StatusCode code, const std::string& message) {
-  google::rpc::ErrorInfo info;
-  info.set_domain(kErrorDomain);
-  info.set_reason("REASON");
-  google::rpc::Status details;
-  details.set_code(code);
-  details.set_message(message);
-  auto* detail = details.add_details();
-  detail->set_type_url(kErrorInfoTypeUrl);
-  detail->set_value(info.SerializeAsString());
-  return {code, message, details.SerializeAsString()};
-}
 
 class AgentTest : public testing::Test {
  protected:
@@ -337,7 +320,8 @@ TEST_F(AgentTest, AnUploadIsTriedAgainUntilItIsStored) {
 }
 
 TEST_F(AgentTest, AnotherProtocolVersionEndsTheAgent) {
-  coordinator_.Refuse(Ours(grpc::StatusCode::FAILED_PRECONDITION, "the worker speaks version 1"));
+  coordinator_.Refuse(
+      OfCoordinator(grpc::StatusCode::FAILED_PRECONDITION, "the worker speaks version 1"));
   TestWorker worker("w1", coordinator_.address(), &groups_);
   EXPECT_EQ(worker.Wait(), absl::FailedPreconditionError("the worker speaks version 1"));
 }
@@ -396,11 +380,30 @@ TEST_F(AgentTest, ARestoreWaitsForABusyCoordinator) {
 }
 
 TEST_F(AgentTest, ARefusalThatMayPassDoesNot) {
-  coordinator_.Refuse(Ours(grpc::StatusCode::ALREADY_EXISTS, "w1 is connected"));
+  coordinator_.Refuse(OfCoordinator(grpc::StatusCode::ALREADY_EXISTS, "w1 is connected"));
   TestWorker worker("w1", coordinator_.address(), &groups_);
   EXPECT_TRUE(worker.WaitForLine("w1 is connected"));
   coordinator_.Refuse(grpc::Status::OK);
   EXPECT_EQ(coordinator_.WaitForHello("w1").worker_id(), "w1");
+}
+
+TEST_F(AgentTest, NobodyDialsBeforeTheCoordinatorAskedFor) {
+  coordinator_.Refuse(
+      OfCoordinator(grpc::StatusCode::RESOURCE_EXHAUSTED, "no more are taken", absl::Seconds(5)));
+  TestWorker worker("w1", coordinator_.address(), &groups_);
+  EXPECT_TRUE(worker.WaitForLine("no more are taken"));
+  coordinator_.Refuse(grpc::Status::OK);
+  EXPECT_EQ(coordinator_.WaitForHello("w1").worker_id(), "w1");
+  const std::vector<absl::Duration> asked = worker.dial_pauses();
+  ASSERT_FALSE(asked.empty());
+  for (const absl::Duration pause : asked) {
+    EXPECT_GE(pause, absl::Seconds(5));
+    EXPECT_LE(pause, absl::Seconds(6));
+  }
+  // The twin: a stream that was cut without a word.
+  coordinator_.Cut("w1");
+  EXPECT_EQ(coordinator_.WaitForHello("w1").worker_id(), "w1");
+  EXPECT_LT(worker.dial_pauses().back(), absl::Seconds(1));
 }
 
 TEST_F(AgentTest, ACoordinatorThatIsNotThereIsWaitedFor) {

@@ -1,15 +1,22 @@
 // How long to wait before dialling again: twice as long each time, between two bounds, with jitter
 // so that the workers of a coordinator that was restarted do not all come at once.
 //
-// Pure; the caller supplies the random numbers.
+// Pure but for Jitter, which draws the random numbers.
 #ifndef EVOGRAD_WORKER_AGENT_BACKOFF_H_
 #define EVOGRAD_WORKER_AGENT_BACKOFF_H_
 
 #include <algorithm>
+#include <random>
 
 #include "absl/time/time.h"
 
 namespace evograd::agent {
+
+// In [0, 1).
+inline double Jitter() {
+  static thread_local std::minstd_rand random{std::random_device{}()};
+  return std::uniform_real_distribution<double>(0, 1)(random);
+}
 
 class Backoff {
  public:

@@ -11,13 +11,14 @@
 #include "common/service_limits.h"
 #include "common/sha256.h"
 #include "grpcpp/grpcpp.h"
+#include "spec/retry.h"
 #include "worker/agent/backoff.h"
 
 namespace evograd::agent {
 namespace {
 
 absl::Status ToStatus(const grpc::Status& status) {
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+  return StatusFromWire(status.error_code(), status.error_message(), status.error_details());
 }
 
 // Whether the coordinator may answer otherwise a little later.
@@ -45,6 +46,10 @@ void StateBytes(const std::string& bytes, v1::UploadCheckpointRequest* header) {
   header->set_size_bytes(static_cast<int64_t>(bytes.size()));
   header->set_sha256(Sha256Of(bytes));
 }
+
+CheckpointTransfer::CheckpointTransfer(Wait wait)
+    : wait_(wait ? std::move(wait)
+                 : [this](absl::Duration pause) { return stopped_.WaitFor(pause); }) {}
 
 // A call that Stop can reach while it lives.
 class CheckpointTransfer::Call {
@@ -130,7 +135,9 @@ absl::StatusOr<std::string> CheckpointTransfer::DownloadPatiently(
     if (std::chrono::steady_clock::now() >= until) return bytes;
     say(absl::StrCat(
         name, " could not be fetched yet, trying again: ", std::string(bytes.status().message())));
-    if (stopped_.WaitFor(backoff.Next(0.5))) return absl::CancelledError("stopped");
+    const absl::Duration pause =
+        AtLeast(GetRetryDelay(bytes.status()), backoff.Next(Jitter()), Jitter());
+    if (wait_(pause)) return absl::CancelledError("stopped");
   }
 }
 

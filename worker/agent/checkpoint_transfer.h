@@ -23,6 +23,11 @@ void StateBytes(const std::string& bytes, v1::UploadCheckpointRequest* header);
 
 class CheckpointTransfer {
  public:
+  // How to wait between two tries; whether Stop came meanwhile. Null: lets so much time pass.
+  using Wait = std::function<bool(absl::Duration)>;
+
+  explicit CheckpointTransfer(Wait wait = nullptr);
+
   // OK means durable. `header` states size and hash of `bytes`. CANCELLED after Stop; otherwise
   // what the coordinator answers.
   absl::Status Upload(v1::WorkerService::StubInterface* stub, v1::UploadCheckpointRequest header,
@@ -34,8 +39,8 @@ class CheckpointTransfer {
                                        const std::string& name);
 
   // The same again and again, each time of `stub()`, while the coordinator is busy, away, or cuts
-  // the transfer short; gives up when so much time has passed. `say` gets a line before each new
-  // try.
+  // the transfer short, and never sooner than the coordinator asked for (spec/retry.h); gives up
+  // when so much time has passed. `say` gets a line before each new try.
   absl::StatusOr<std::string> DownloadPatiently(
       const std::function<std::shared_ptr<v1::WorkerService::StubInterface>()>& stub,
       const std::string& name, absl::Duration patience,
@@ -49,6 +54,7 @@ class CheckpointTransfer {
   class Call;
 
   SteadyFlag stopped_;
+  const Wait wait_;
   absl::Mutex mutex_;
   grpc::ClientContext* running_ ABSL_GUARDED_BY(mutex_) = nullptr;
 };

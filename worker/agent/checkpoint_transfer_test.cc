@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "common/service_limits.h"
 #include "worker/agent/testing/fake_coordinator.h"
 
@@ -84,6 +86,34 @@ TEST_F(CheckpointTransferTest, PatienceEnds) {
   coordinator_.RefuseDownloads({grpc::StatusCode::NOT_FOUND, "none"}, 1);
   EXPECT_TRUE(absl::IsNotFound(download(absl::Hours(1)).status()));
   EXPECT_EQ(tries, 0);
+}
+
+TEST_F(CheckpointTransferTest, NobodyComesBeforeTheCoordinatorAskedFor) {
+  std::vector<absl::Duration> pauses;
+  CheckpointTransfer transfer([&](absl::Duration pause) {
+    pauses.push_back(pause);
+    return false;
+  });
+  coordinator_.Store("name", "bytes");
+  std::shared_ptr<v1::WorkerService::StubInterface> stub = std::move(stub_);
+  const auto download = [&] {
+    return transfer.DownloadPatiently([&] { return stub; }, "name", absl::Hours(1),
+                                      [](const std::string&) {});
+  };
+  coordinator_.RefuseDownloads(
+      OfCoordinator(grpc::StatusCode::RESOURCE_EXHAUSTED, "busy", absl::Seconds(7)), 2);
+  EXPECT_EQ(download().value(), "bytes");
+  ASSERT_EQ(pauses.size(), 2);
+  for (const absl::Duration pause : pauses) {
+    EXPECT_GE(pause, absl::Seconds(7));
+    EXPECT_LE(pause, 1.2 * absl::Seconds(7));
+  }
+  // The twin: the coordinator says nothing of when to come.
+  pauses.clear();
+  coordinator_.RefuseDownloads({grpc::StatusCode::RESOURCE_EXHAUSTED, "busy"}, 2);
+  EXPECT_EQ(download().value(), "bytes");
+  ASSERT_EQ(pauses.size(), 2);
+  for (const absl::Duration pause : pauses) EXPECT_LT(pause, absl::Seconds(1));
 }
 
 TEST_F(CheckpointTransferTest, NothingIsTransferredBetweenStopAndRestart) {

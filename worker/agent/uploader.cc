@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "spec/retry.h"
 #include "worker/agent/backoff.h"
 
 namespace evograd::agent {
@@ -88,7 +89,10 @@ absl::Status Uploader::UploadUntilStored() {
                      " is not stored yet, trying again: ", std::string(status.message()));
     options_.say(absl::StrCat(header.job(), ": ", text));
     SayTrouble(text);
-    if (stopped_.WaitFor(backoff.Next(0.5))) return absl::CancelledError("the upload was stopped");
+    const absl::Duration pause = AtLeast(GetRetryDelay(status), backoff.Next(Jitter()), Jitter());
+    if (options_.wait ? options_.wait(pause) : stopped_.WaitFor(pause)) {
+      return absl::CancelledError("the upload was stopped");
+    }
   }
 }
 

@@ -37,9 +37,11 @@ class Uploader {
     // `trouble_interval`.
     std::function<void(const std::string&)> trouble;
     absl::Duration trouble_interval = absl::Milliseconds(limits::kTroubleIntervalMs);
-    // Between two tries.
+    // Between two tries, where the coordinator asks for no more (spec/retry.h).
     absl::Duration retry_min = absl::Milliseconds(limits::kReconnectMinMs);
     absl::Duration retry_max = absl::Milliseconds(limits::kReconnectMaxMs);
+    // Waits between two tries; whether Stop came meanwhile. Null: lets so much time pass.
+    CheckpointTransfer::Wait wait;
   };
 
   explicit Uploader(Options options);

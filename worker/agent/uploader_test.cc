@@ -115,6 +115,28 @@ TEST_F(UploaderTest, TroubleIsToldAtOnceAndWhenItChanges) {
   EXPECT_EQ(troubles(), 3);
 }
 
+TEST_F(UploaderTest, NobodyComesBeforeTheCoordinatorAskedFor) {
+  std::vector<absl::Duration> pauses;
+  Uploader::Options options = Options();
+  options.wait = [&](absl::Duration pause) {
+    pauses.push_back(pause);
+    if (pauses.size() == 2) coordinator_.RefuseUploads({grpc::StatusCode::UNAVAILABLE, "away"});
+    if (pauses.size() == 3) coordinator_.RefuseUploads(grpc::Status::OK);
+    return false;
+  };
+  coordinator_.RefuseUploads(
+      OfCoordinator(grpc::StatusCode::RESOURCE_EXHAUSTED, "the disk is full", absl::Seconds(5)));
+  Uploader uploader(options);
+  Start(&uploader);
+  EXPECT_TRUE(WaitForOutcome().ok());
+  ASSERT_EQ(pauses.size(), 3);
+  EXPECT_GE(pauses[0], absl::Seconds(5));
+  EXPECT_GE(pauses[1], absl::Seconds(5));
+  EXPECT_LE(pauses[1], absl::Seconds(6));
+  // The twin, without a word of when to come.
+  EXPECT_LT(pauses[2], absl::Seconds(1));
+}
+
 TEST_F(UploaderTest, TroubleIsNotToldTooOften) {
   RefuseWith("one");
   Uploader::Options options = Options();

@@ -8,6 +8,9 @@
 #include "absl/time/time.h"
 #include "common/limits.h"
 #include "common/sha256.h"
+#include "proto/google/rpc/status.pb.h"
+#include "spec/error.h"
+#include "spec/retry.h"
 
 namespace evograd::agent {
 namespace {
@@ -21,6 +24,19 @@ std::string Sha256Of(const std::string& bytes) {
 }
 
 }  // namespace
+
+grpc::Status OfCoordinator(grpc::StatusCode code, const std::string& message,
+                           absl::optional<absl::Duration> retry) {
+  absl::Status status = MakeError(static_cast<absl::StatusCode>(code), message, "REASON");
+  if (retry.has_value()) SetRetryDelay(*retry, &status);
+  google::rpc::Status details;
+  status.ForEachPayload([&](absl::string_view type_url, const absl::Cord& payload) {
+    auto* detail = details.add_details();
+    detail->set_type_url(std::string(type_url));
+    detail->set_value(std::string(payload));
+  });
+  return {code, message, details.SerializeAsString()};
+}
 
 FakeCoordinator::FakeCoordinator(const std::string& address) {
   grpc::ServerBuilder builder;

@@ -19,10 +19,16 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "grpcpp/grpcpp.h"
 #include "proto/evograd/v1/worker_service.grpc.pb.h"
 
 namespace evograd::agent {
+
+// An error as our coordinator sends it; `retry` is what it asks its caller to wait, if anything.
+grpc::Status OfCoordinator(grpc::StatusCode code, const std::string& message,
+                           absl::optional<absl::Duration> retry = absl::nullopt);
 
 class FakeCoordinator : public v1::WorkerService::Service {
  public:

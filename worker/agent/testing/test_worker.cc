@@ -47,6 +47,13 @@ TestWorker::TestWorker(const std::string& id, const std::string& coordinator, Gr
     absl::MutexLock lock(&mutex_);
     lines_.push_back(line);
   };
+  options.wait_to_dial = [this](absl::Duration pause) {
+    {
+      absl::MutexLock lock(&mutex_);
+      dial_pauses_.push_back(pause);
+    }
+    return stopped_.WaitFor(std::min(pause, absl::Duration(absl::Milliseconds(20))));
+  };
   agent_ = std::make_unique<Agent>(std::move(options));
   thread_ = std::thread([this] { end_ = agent_->Run(); });
 }
@@ -54,6 +61,7 @@ TestWorker::TestWorker(const std::string& id, const std::string& coordinator, Gr
 TestWorker::~TestWorker() { Stop().IgnoreError(); }
 
 absl::Status TestWorker::Stop() {
+  stopped_.Set();
   if (agent_ != nullptr) agent_->Stop();
   return Wait();
 }
@@ -62,6 +70,11 @@ absl::Status TestWorker::Wait() {
   if (thread_.joinable()) thread_.join();
   agent_ = nullptr;
   return end_;
+}
+
+std::vector<absl::Duration> TestWorker::dial_pauses() {
+  absl::MutexLock lock(&mutex_);
+  return dial_pauses_;
 }
 
 bool TestWorker::WaitForLine(const std::string& text) {

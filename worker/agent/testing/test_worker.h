@@ -12,6 +12,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "worker/agent/agent.h"
+#include "worker/agent/steady_flag.h"
 #include "worker/agent/testing/puppet_engine.h"
 #include "worker/collective/in_process_communicator.h"
 
@@ -41,11 +42,15 @@ class TestWorker {
   Puppet& puppet() { return puppet_; }
   // Whether a line with this text was said, now or soon.
   bool WaitForLine(const std::string& text);
+  // How long it would have waited before a dial; in tests that is short.
+  std::vector<absl::Duration> dial_pauses();
 
  private:
   Puppet puppet_;
   absl::Mutex mutex_;
   std::vector<std::string> lines_ ABSL_GUARDED_BY(mutex_);
+  std::vector<absl::Duration> dial_pauses_ ABSL_GUARDED_BY(mutex_);
+  SteadyFlag stopped_;
   std::unique_ptr<Agent> agent_;
   absl::Status end_;
   std::thread thread_;
