@@ -107,7 +107,7 @@ class Groups {
   v1::StartGeneration StartMessage(const JobEntry& job) const;
   Make MakeOf(const WorkerEntry& worker) const;
   // Whether one of those that are missing may still come with the job's state.
-  bool MayComeBack(const Group& group) const;
+  bool HolderMayReturn(const Group& group) const;
   // Whether the job's next generation has to wait for workers that may come back; a job whose
   // patience is over begins its restart, or fails.
   bool MustWait(JobEntry* job, const Held& held);

@@ -123,9 +123,14 @@ Placement Groups::PlaceAll(std::vector<Demand> engaged) {
   }
   if (const int64_t next = state_.set_aside.NextEnd(now); next != 0) WakeAt(next);
   auto next = state_.jobs.idle().begin();
+  // Of which there may be thousands behind one free worker.
+  const auto too_large = [&](const JobEntry& job) {
+    return static_cast<size_t>(job.job().spec().min_workers()) > workers.size();
+  };
   return Place(
       std::move(engaged),
       [&]() -> absl::optional<Demand> {
+        while (next != state_.jobs.idle().end() && too_large(*next->second)) ++next;
         if (next == state_.jobs.idle().end()) return absl::nullopt;
         const JobEntry& job = *(next++)->second;
         looked_at_.push_back(job.uid());
@@ -145,7 +150,7 @@ bool Groups::MustRest(JobEntry* job) {
   return true;
 }
 
-bool Groups::MayComeBack(const Group& group) const {
+bool Groups::HolderMayReturn(const Group& group) const {
   // Who is connected has said what it holds, and while it is its id is nobody else's: the process
   // that held the job's state is gone for good, as one that was killed and started again.
   return std::any_of(group.missing.begin(), group.missing.end(),
@@ -154,7 +159,7 @@ bool Groups::MayComeBack(const Group& group) const {
 
 bool Groups::MustWait(JobEntry* job, const Held& held) {
   Group& group = job->active->group;
-  const bool patient = state_.now.monotonic_ms < group.grace_until_ms && MayComeBack(group);
+  const bool patient = state_.now.monotonic_ms < group.grace_until_ms && HolderMayReturn(group);
   // Its members dropped what they had computed.
   if (group.progressed && group.missing.empty() && !group.distrusted && !held.members.empty() &&
       !AnyHasState(held.members)) {
