@@ -1,7 +1,7 @@
 #include "client/cli/patience.h"
 
+#include "client/lib/backoff.h"
 #include "common/status_macros.h"
-#include "spec/error.h"
 
 namespace evograd {
 namespace {
@@ -12,8 +12,7 @@ constexpr int kMaxChoices = 3;
 }  // namespace
 
 bool MayPass(const absl::Status& status) {
-  if (absl::IsResourceExhausted(status)) return GetErrorInfo(status).reason != "FILE_NOT_WRITTEN";
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+  return IsPassing(status) || absl::IsDeadlineExceeded(status);
 }
 
 absl::Status FetchChosen(const std::function<absl::StatusOr<int64_t>()>& choose,

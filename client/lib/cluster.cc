@@ -232,11 +232,19 @@ absl::Status Cluster::OnEnd(Program* program) {
   program->proven = program->proven || settled;
   // Told to by somebody else's SIGTERM (0), or where it could not go on (1).
   const bool orderly = process.exit_code() == 0 || process.exit_code() == 1;
-  if (!process.killed_by_signal() && !(orderly && program->proven)) return Failure(what + said);
+  const bool restarts = process.killed_by_signal() || (orderly && program->proven);
+  if (!restarts && !AnotherWorkerRuns(*program)) return Failure(what + said);
   if (settled) program->in_a_row = 0;
   // Of a killed program the last lines say nothing about its end.
-  program->ending = orderly ? what + said : what;
+  program->ending = process.killed_by_signal() ? what : what + said;
   return PlanStart(what, said, program);
+}
+
+bool Cluster::AnotherWorkerRuns(const Program& than) const {
+  if (&than == &programs_.front()) return false;
+  return std::any_of(programs_.begin() + 1, programs_.end(), [&](const Program& program) {
+    return &program != &than && program.process != nullptr && program.due == absl::InfiniteFuture();
+  });
 }
 
 absl::Status Cluster::PlanStart(const std::string& what, const std::string& said,
@@ -245,6 +253,10 @@ absl::Status Cluster::PlanStart(const std::string& what, const std::string& said
   std::deque<absl::Time>& restarts = program->restarts;
   while (!restarts.empty() && now - restarts.front() > options_.hour) restarts.pop_front();
   if (static_cast<int>(restarts.size()) >= options_.max_restarts_per_hour) {
+    if (AnotherWorkerRuns(*program)) {
+      program->due = restarts.front() + options_.hour;
+      return absl::OkStatus();
+    }
     return Failure(absl::StrCat(what, ", after ", restarts.size(), " restarts within ",
                                 absl::FormatDuration(options_.hour), said));
   }

@@ -112,6 +112,8 @@ class Cluster {
   absl::Status OnEnd(Program* program);
   // The same for one that is to be started again at all; `what` and `said` are for the message.
   absl::Status PlanStart(const std::string& what, const std::string& said, Program* program);
+  // A worker that cannot go on, for a fault of its device, say, does not end the others.
+  bool AnotherWorkerRuns(const Program& than) const;
   absl::Status StartAgain(Program* program);
   absl::Status StartAnew(Program* program);
   // Lets programs that are due start, and looks after those that have ended.

@@ -34,6 +34,9 @@ class Groups {
   // The job got further: `newly` by a step that was not committed before.
   void Progressed(JobEntry* job, bool newly);
 
+  // What its members hold is not gone on with.
+  void Distrust(JobEntry* job);
+
   // Whether a worker that holds the job's state is taken back. Its streams may have broken before;
   // where they do so again and again the others go on without it.
   bool MayComeBack(const JobEntry& job, const WorkerEntry& worker);

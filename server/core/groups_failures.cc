@@ -46,6 +46,12 @@ void Groups::PutAside(const WorkerEntry& worker, JobEntry* job, bool any_job,
   state_.dirty = true;
 }
 
+void Groups::Distrust(JobEntry* job) {
+  job->active->group.distrusted = true;
+  // Of those too that have left already.
+  for (WorkerEntry* worker : state_.workers.AssignedTo(job->uid())) worker->has_state = false;
+}
+
 void Groups::WorkerFailed(WorkerEntry* worker, JobEntry* job, v1::FailureScope scope,
                           v1::JobError error) {
   const bool newcomer = worker->newcomer();
@@ -56,7 +62,7 @@ void Groups::WorkerFailed(WorkerEntry* worker, JobEntry* job, v1::FailureScope s
   Trials& trials = job->active->trials;
   Group& group = job->active->group;
   // What came of wrong bits is not gone on with.
-  if (scope == v1::STATE_IN_DOUBT) group.distrusted = true;
+  if (scope == v1::STATE_IN_DOUBT) Distrust(job);
   if (!any_job) trials.failures.push_back({worker->id, job->job().generation()});
   if (!any_job && IsTheJobsFault(*job, *worker)) {
     std::set<WorkerId> said;

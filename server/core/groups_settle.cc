@@ -123,14 +123,17 @@ Placement Groups::PlaceAll(std::vector<Demand> engaged) {
   }
   if (const int64_t next = state_.set_aside.NextEnd(now); next != 0) WakeAt(next);
   auto next = state_.jobs.idle().begin();
-  // Of which there may be thousands behind one free worker.
-  const auto too_large = [&](const JobEntry& job) {
-    return static_cast<size_t>(job.job().spec().min_workers()) > workers.size();
+  // There may be thousands of them behind one free worker.
+  const auto pass_over = [&](JobEntry* job) {
+    if (static_cast<size_t>(job->job().spec().min_workers()) <= workers.size()) return false;
+    // What it waited for before.
+    job->active->waiting.clear();
+    return true;
   };
   return Place(
       std::move(engaged),
       [&]() -> absl::optional<Demand> {
-        while (next != state_.jobs.idle().end() && too_large(*next->second)) ++next;
+        while (next != state_.jobs.idle().end() && pass_over(next->second)) ++next;
         if (next == state_.jobs.idle().end()) return absl::nullopt;
         const JobEntry& job = *(next++)->second;
         looked_at_.push_back(job.uid());

@@ -24,10 +24,10 @@ using testing::World;
 using GroupsTest = testing::WorldTest;
 
 TEST_F(GroupsTest, AJobRunsFromSubmissionToItsEnd) {
-  EXPECT_EQ(world_.Create("first", 5, 2, 2)->reason(), "waiting for 2 workers; none is free");
+  EXPECT_EQ(world_.Create("first", 5, 2, 2)->reason(), "waiting for 2 workers; none is connected");
   world_.AddWorker("w1");
   EXPECT_EQ(Job("first").state(), v1::PENDING);
-  EXPECT_EQ(Job("first").reason(), "waiting for 2 workers; 1 is free");
+  EXPECT_EQ(Job("first").reason(), "waiting for 2 workers; only 1 is connected");
   world_.AddWorker("w2");
   EXPECT_EQ(Job("first").state(), v1::RUNNING);
   EXPECT_EQ(Job("first").reason(), "computing on 2 workers");
@@ -312,7 +312,7 @@ TEST_F(GroupsTest, WithoutFreeWorkersALostJobIsPendingAgain) {
   world_.Kill("w1");
   world_.Pass(limits::kReattachGraceMs + limits::kTickIntervalMs);
   EXPECT_EQ(Job("job1").state(), v1::PENDING);
-  EXPECT_EQ(Job("job1").reason(), "waiting for 1 CPU worker; none is free");
+  EXPECT_EQ(Job("job1").reason(), "waiting for 1 worker; none is connected");
   EXPECT_EQ(Job("job1").workers_size(), 0);
   // The committed steps were computed on a CPU: a GPU would not repeat them bit by bit.
   world_.AddWorker("g1", v1::CUDA);

@@ -1,7 +1,6 @@
 #include "server/core/kept_checkpoints.h"
 
 #include <cmath>
-#include <iterator>
 #include <set>
 #include <string>
 
@@ -67,7 +66,8 @@ std::vector<v1::Checkpoint> TakeObsolete(MachineState* state, JobEntry* job) {
   std::vector<v1::Checkpoint> obsolete;
   const int64_t every = job->job().spec().keep_checkpoints().every_steps();
   auto next = job->checkpoints.begin();
-  while (std::distance(next, job->checkpoints.end()) > limits::kKeptCheckpoints) {
+  int64_t surplus = static_cast<int64_t>(job->checkpoints.size()) - limits::kKeptCheckpoints;
+  for (; surplus > 0; --surplus) {
     const bool kept = next->second.best() || (every > 0 && next->first % every == 0);
     if (kept) {
       ++next;

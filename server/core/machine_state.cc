@@ -69,8 +69,12 @@ std::string MachineState::Reason(const JobEntry& job) const {
   }
   if (!job.active->waiting.empty()) return job.active->waiting;
   const int count = job.job().spec().min_workers();
-  return absl::StrCat("waiting for ", count, count == 1 ? " worker" : " workers",
-                      "; none is free for it");
+  const std::string text =
+      absl::StrCat("waiting for ", count, count == 1 ? " worker" : " workers", "; ");
+  const size_t connected = workers.all().size();
+  if (connected >= static_cast<size_t>(count)) return text + "none is free for it";
+  if (connected == 0) return text + "none is connected";
+  return absl::StrCat(text, "only ", connected, connected == 1 ? " is" : " are", " connected");
 }
 
 v1::Event MachineState::NewEvent(JobEntry* job) {

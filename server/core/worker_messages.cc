@@ -246,7 +246,7 @@ void WorkerMessages::Wrong(JobEntry* job, WorkerEntry* worker, const absl::Statu
       return groups_.EndGeneration(job, std::string(failure.message()));
     default:
       // Whoever computed with it holds what came of it.
-      job->active->group.distrusted = true;
+      groups_.Distrust(job);
       return groups_.WorkerFailed(worker, job, v1::JOB_HERE, ErrorOf(failure, *worker));
   }
 }

@@ -438,7 +438,9 @@ TEST_F(PuppetTest, WhatOthersWroteIsShownAndNotObeyed) {
     EXPECT_THAT(outcome.out, AllOf(Not(HasSubstr("\x1b")), Not(HasSubstr("\xc2\x9b")),
                                    Not(HasSubstr("\xe2\x80\xae")), Not(HasSubstr("\nevograd:"))))
         << verb;
-    if (verb == "list -o json") EXPECT_TRUE(IsJson(outcome.out)) << outcome.out;
+    if (verb == "list -o json") {
+      EXPECT_TRUE(IsJson(outcome.out)) << outcome.out;
+    }
   }
   puppet_.RefuseJobs(hostile + "\xff");
   const Outcome refused = Verb("describe puppet");

@@ -238,6 +238,7 @@ void AgentMachine::On(EngineOutcome outcome) {
   switch (ended.task) {
     case EngineTask::kJoin:
       membership_->joined = true;
+      holding_->in_doubt = false;
       // What was just restored is stored.
       if (!membership_->start.donor_holds_state() && !membership_->start.checkpoint().empty()) {
         membership_->serialised_step = completed();
@@ -306,6 +307,8 @@ void AgentMachine::Disagree(const EngineOutcome& outcome) {
   const std::vector<int>& differing = outcome.suspects;
   const bool differs = differing.empty() || std::count(differing.begin(), differing.end(),
                                                        membership_->start.rank()) > 0;
+  // Also with most: the one that differs has a share in the sums of the others' last step.
+  holding_->in_doubt = true;
   // Who holds what most do has nothing to say against itself.
   if (!differs) return Leave(MessageOf(outcome.status));
   Fail(outcome.status, v1::STATE_IN_DOUBT);

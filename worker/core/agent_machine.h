@@ -74,6 +74,8 @@ class AgentMachine {
     std::string job_uid;
     bool has_state = false;
     int64_t phases = 0;
+    // It goes into no other generation: ranks disagreed about it.
+    bool in_doubt = false;
     // Of the steps that no stored checkpoint holds, as far as is known here; of those, what the
     // last serialised one holds; and how long that took.
     double unstored_seconds = 0;

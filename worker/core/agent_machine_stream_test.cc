@@ -104,13 +104,16 @@ TEST_F(AgentMachineStreamTest, WhoHoldsWhatMostDoLeavesAndWhoDoesNotSaysThatItIs
   };
   StartJob();
   EXPECT_EQ(step({2}), "close; leave");
-  EXPECT_EQ(Done(2), "left jobs/a g1 phases=2 (other parameters)");
-  EXPECT_EQ(Start(2, Donor(1)), "open g2; join g2");
+  EXPECT_EQ(Done(2), "left jobs/a g1 (other parameters)");
+  StartOptions restored;
+  restored.checkpoint = "jobs/a/checkpoints/1";
+  restored.committed = 1;
+  EXPECT_EQ(Start(2, restored), "open g2; join g2");
   EXPECT_EQ(Done(2), "step forget<1");
   EXPECT_EQ(step({0, 2}), "close; failed g2 15 in doubt: other parameters by workers/w1");
   End(2);
   Done(2);
-  EXPECT_EQ(Start(3, Donor(1)), "open g3; join g3");
+  EXPECT_EQ(Start(3, restored), "open g3; join g3");
   EXPECT_EQ(Done(2), "step forget<1");
   EXPECT_EQ(step({}), "close; failed g3 15 in doubt: other parameters by workers/w1");
 }

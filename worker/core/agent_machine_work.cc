@@ -145,7 +145,8 @@ v1::HeldState AgentMachine::Held() const {
   held.set_job(membership_->start.job());
   held.set_job_uid(membership_->start.job_uid());
   held.set_generation(membership_->start.generation());
-  if (holding_ && holding_->job_uid == held.job_uid() && holding_->has_state) {
+  if (holding_ && holding_->job_uid == held.job_uid() && holding_->has_state &&
+      !holding_->in_doubt) {
     held.set_has_state(true);
     held.set_phases(holding_->phases);
   }

@@ -8,6 +8,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <memory>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -139,6 +142,30 @@ TEST(ToyTest, ThetaFollowsLambda) {
   EXPECT_DOUBLE_EQ(engine->Evaluate()->metrics().at("x"), 0.25);
   // f_T at its minimum.
   EXPECT_DOUBLE_EQ(engine->pending()[0].metrics().train_loss(), 0.5625 + 3 * 0.0625);
+}
+
+// The problem sets x itself, into a buffer that the ranks' members have used before.
+TEST(ToyTest, RanksAgreeThoughTheProblemSetsX) {
+  const auto run = [](int ranks) {
+    std::vector<std::unique_ptr<Engine>> engines;
+    for (int rank = 0; rank < ranks; ++rank) {
+      engines.push_back(MakeToy(3, "population: 4 sigma: 1 tau: 0.5 noise: NORMAL"));
+    }
+    const auto group = InProcessCommunicator::CreateGroup(ranks, absl::Seconds(60));
+    std::vector<std::thread> threads;
+    for (int rank = 0; rank < ranks; ++rank) {
+      threads.emplace_back([&, rank] {
+        absl::Status status;
+        for (int step = 0; status.ok() && step < 5; ++step) {
+          status = engines[rank]->RunStep(*group[rank]);
+        }
+        EXPECT_TRUE(status.ok()) << status;
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    return engines[0]->pending().back().hypergradient(0);
+  };
+  EXPECT_EQ(run(2), run(1));
 }
 
 }  // namespace

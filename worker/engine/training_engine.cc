@@ -29,6 +29,15 @@ bool BaseFirst(const v1::JobSpec& spec, const Problem& problem) {
   return spec.step_order() == v1::BASE_FIRST;
 }
 
+// Makes what the problem wrote into its parameters the base point; not their padding, in which
+// members leave noise.
+void TakeWorking(const Problem& problem, FlatState* state) {
+  for (const TensorSlot& slot : problem.parameters().slots()) {
+    state->base.narrow(0, slot.offset, slot.size)
+        .copy_(state->working().narrow(0, slot.offset, slot.size));
+  }
+}
+
 absl::Status CheckFits(const v1::JobSpec& spec, const Problem& problem) {
   const size_t hyperparameters = problem.initial_hyperparameters().size();
   if (hyperparameters > limits::kMaxStreamedHyperparameters) {
@@ -95,7 +104,7 @@ absl::Status TrainingEngine::Initialise() {
   return CatchTorch([&]() -> absl::Status {
     FlatState& state = *parts_.state;
     EVOGRAD_RETURN_IF_ERROR(parts_.problem->Initialise(parts_.spec.seed()));
-    state.base.copy_(state.working());
+    TakeWorking(*parts_.problem, &state);
     if (state.buffers.numel() > 0) state.buffers.copy_(state.working_buffers());
     for (const at::Tensor& slot : state.slots) slot.zero_();
     progress_ = Progress();
@@ -143,7 +152,7 @@ absl::StatusOr<StepContext> TrainingEngine::BeginStep(Exchange* exchange, v1::St
   if (progress_.phases % 2 == 0) {
     // A pure function of lambda: should the step fail, the next attempt writes the same. Between
     // the phases theta stays what the first one saw.
-    if (theta_is_optimal_) parts_.state->base.copy_(parts_.state->working());
+    if (theta_is_optimal_) TakeWorking(*parts_.problem, parts_.state.get());
     EVOGRAD_RETURN_IF_ERROR(BeginResult(exchange, result));
   }
   context.start = absl::Now() - absl::Seconds(result->metrics().seconds());
