@@ -22,7 +22,9 @@ v1::JobSpec Spec() {
   v1::JobSpec spec;
   spec.mutable_problem()->mutable_toy1d();
   spec.mutable_meta_optimizer()->set_learning_rate(0.01);
-  spec.set_steps(300);
+  // Steps that take long, so that no job ends before the last has its checkpoint.
+  spec.set_steps(100);
+  spec.mutable_estimator()->set_population(200);
   spec.set_seed(7);
   spec.set_pipeline_depth(4);
   spec.set_max_workers(1);
@@ -44,7 +46,6 @@ TEST(RestoringTest, AllWorkersComeBackAtOnce) {
   for (const std::string& job : jobs) cluster.Submit(job, reference.spec());
   for (const std::string& job : jobs) {
     cluster.WatchUntil(job, [](const v1::Event& event) { return event.has_checkpoint_written(); });
-    // At once, so that no job ends before the last has its checkpoint.
     const v1::Job begun = cluster.Get(job);
     ASSERT_EQ(begun.state(), v1::RUNNING) << begun.DebugString();
     cluster.KillWorker(begun.workers(0).substr(strlen("workers/")));
