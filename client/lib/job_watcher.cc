@@ -59,7 +59,7 @@ absl::Status JobWatcher::AfterError(const grpc::Status& error) {
   if (last_contact_ == absl::InfinitePast()) last_contact_ = now;
   const absl::Status status = FromGrpc(error, address_);
   // One that stops, or has all the watches that it takes, may be another one soon.
-  const bool passing = IsPassing(status);
+  const bool passing = IsPassing(status) || absl::IsResourceExhausted(status);
   if (!passing || now - last_contact_ >= options_.patience) return status;
   // Wakes at once when cancelled.
   const absl::Duration pause = std::min(Backoff(failures_++, status), options_.deadline - now);

@@ -104,7 +104,7 @@ TEST_F(AgentMachineStreamTest, WhoHoldsWhatMostDoLeavesAndWhoDoesNotSaysThatItIs
   };
   StartJob();
   EXPECT_EQ(step({2}), "close; leave");
-  EXPECT_EQ(Done(2), "left jobs/a g1 (other parameters)");
+  EXPECT_EQ(Done(2), "left jobs/a g1 nothing (other parameters)");
   StartOptions restored;
   restored.checkpoint = "jobs/a/checkpoints/1";
   restored.committed = 1;
