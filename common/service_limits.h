@@ -151,6 +151,12 @@ inline constexpr int64_t kServerMemoryBytes = int64_t{1} << 30;
 inline constexpr int kClientKeepaliveMs = 30'000;
 inline constexpr int kMinPingIntervalMs = 10'000;
 inline constexpr int kKeepaliveTimeoutMs = 60'000;
+// Open at once at the coordinator, whatever the process may open: some 50 kB each.
+inline constexpr int kMaxConnections = 16'384;
+// Files of the process that connections leave alone: the store, and one for each transfer.
+inline constexpr int kReservedFiles = 256;
+// A connection without a call; clients connect anew with their next one.
+inline constexpr int kIdleConnectionMs = 600'000;
 // A new connection that does not speak HTTP/2.
 inline constexpr int kHandshakeTimeoutMs = 20'000;
 // A download in which nothing comes for so long is given up: a disk that has to spin up takes less.

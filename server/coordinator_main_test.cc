@@ -2,8 +2,10 @@
 // that it answered; it ends with the process that started it. Method: the real program as a child
 // process, with free ports and temporary directories; a client creates jobs and reads them back.
 
+#include <netinet/in.h>
 #include <sqlite3.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <atomic>
@@ -378,6 +380,44 @@ TEST_F(CoordinatorMainTest, ItTakesAllTheFilesItMayOpen) {
   rlimit there;
   ASSERT_EQ(prlimit(child->pid(), RLIMIT_NOFILE, nullptr, &there), 0);
   EXPECT_EQ(there.rlim_cur, here.rlim_max);
+}
+
+TEST_F(CoordinatorMainTest, StrangersThatTakeEachConnectionDoNotMakeItDeaf) {
+  Surroundings around;
+  around.hard_file_limit = 128;
+  const auto child = Serve(Flags(), around);
+  ASSERT_TRUE(Create("before").ok());
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(std::stoi(address_.substr(address_.rfind(':') + 1)));
+  std::vector<int> strangers;
+  for (int i = 0; i < 300; ++i) {
+    strangers.push_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(
+        connect(strangers.back(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  }
+  // It has looked at all of them when the last one is closed.
+  char byte;
+  EXPECT_LE(read(strangers.back(), &byte, 1), 0);
+  EXPECT_THAT(child->ReadLine(), HasSubstr("more connections than the 96 files"));
+  // Who is connected goes on, and can have files opened.
+  EXPECT_TRUE(Create("meanwhile").ok());
+  for (const int stranger : strangers) close(stranger);
+  // Anew: not over the connection that is there.
+  const auto stub = v1::JobService::NewStub(
+      grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), [] {
+        grpc::ChannelArguments arguments;
+        arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+        return arguments;
+      }()));
+  grpc::ClientContext context;
+  context.set_wait_for_ready(true);
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));
+  v1::ListJobsResponse jobs;
+  const grpc::Status status = stub->ListJobs(&context, v1::ListJobsRequest(), &jobs);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(jobs.jobs_size(), 2);
 }
 
 TEST_F(CoordinatorMainTest, AnotherProgramsLockIsWaitedFor) {

@@ -11,10 +11,11 @@ namespace evograd {
 
 // One upload of a job at a time: what a refused one leaves is then nobody else's.
 CheckpointTransfer::CheckpointTransfer(CoordinatorLoop* loop, CheckpointFiles* files,
-                                       StallWatch* watch)
+                                       StallWatch* watch, Notice notice)
     : loop_(*loop),
       files_(*files),
       watch_(*watch),
+      notice_(std::move(notice)),
       uploads_({limits::kMaxUploads, 1, limits::kMaxWaitingTransfers}),
       restores_({limits::kMaxRestores, limits::kMaxRestoresPerJob, limits::kMaxWaitingTransfers}),
       user_downloads_({limits::kMaxUserDownloads, limits::kMaxUserDownloadsPerHost, 0}) {}

@@ -27,8 +27,12 @@ class CheckpointTransfer {
  public:
   enum Caller { kWorker, kUser };
 
+  // What a person should know; from any thread.
+  using Notice = std::function<void(const std::string&)>;
+
   // All outlive this.
-  CheckpointTransfer(CoordinatorLoop* loop, CheckpointFiles* files, StallWatch* watch);
+  CheckpointTransfer(CoordinatorLoop* loop, CheckpointFiles* files, StallWatch* watch,
+                     Notice notice);
   // Waits for the threads of transfers; their calls have ended.
   ~CheckpointTransfer();
 
@@ -53,6 +57,7 @@ class CheckpointTransfer {
   CoordinatorLoop& loop_;
   CheckpointFiles& files_;
   StallWatch& watch_;
+  const Notice notice_;
   TransferSlots uploads_;
   TransferSlots restores_;
   TransferSlots user_downloads_;

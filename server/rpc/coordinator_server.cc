@@ -5,14 +5,12 @@
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
-#include <sys/stat.h>
 
 #include <chrono>
 #include <mutex>
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/limits.h"
@@ -20,6 +18,7 @@
 #include "common/unix_socket.h"
 #include "server/rpc/event_pump.h"
 #include "server/rpc/job_service.h"
+#include "server/rpc/listener.h"
 #include "server/rpc/stall_watch.h"
 #include "server/rpc/worker_service.h"
 #include "server/store/checkpoint_files.h"
@@ -33,21 +32,11 @@ namespace {
 // Time for the last answers to leave.
 constexpr auto kShutdownGrace = std::chrono::milliseconds(500);
 
-bool SplitAddress(const std::string& address, std::string* host, int* port) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos || colon == 0) return false;
-  *host = address.substr(0, colon);
-  return absl::SimpleAtoi(address.substr(colon + 1), port) && *port >= 0 && *port <= 65535;
-}
-
 bool IsLoopback(const std::string& host) {
   return host == "localhost" || host == "[::1]" || absl::StartsWith(host, "127.");
 }
 
-void Configure(const std::string& listen, int* port, grpc::ServerBuilder* builder) {
-  builder->AddListeningPort(listen, grpc::InsecureServerCredentials(), port);
-  // A second coordinator on the same port is an error, not a sharer.
-  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+void Configure(grpc::ServerBuilder* builder) {
   // Longer ones of workers come in parts.
   builder->SetMaxReceiveMessageSize(limits::kMaxMessageBytes);
   // Dead peers are noticed within interval + timeout; those who ping as often as the limits say are
@@ -55,6 +44,7 @@ void Configure(const std::string& listen, int* port, grpc::ServerBuilder* builde
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, limits::kKeepaliveIntervalMs);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, limits::kKeepaliveTimeoutMs);
   builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, limits::kHandshakeTimeoutMs);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, limits::kIdleConnectionMs);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
@@ -65,33 +55,16 @@ void Configure(const std::string& listen, int* port, grpc::ServerBuilder* builde
   builder->SetResourceQuota(quota);
 }
 
-// A socket's file is made while it is bound, and is its owner's alone from its first moment on.
-std::unique_ptr<grpc::Server> Listen(const std::string& listen, grpc::ServerBuilder* builder) {
-  if (!IsUnixAddress(listen)) return builder->BuildAndStart();
-  const mode_t before = umask(0177);
-  std::unique_ptr<grpc::Server> server = builder->BuildAndStart();
-  umask(before);
-  return server;
-}
-
-std::string BoundAddress(const std::string& listen, int port) {
-  std::string host;
-  int asked = 0;
-  // A path has no port.
-  if (IsUnixAddress(listen) || !SplitAddress(listen, &host, &asked)) return listen;
-  return absl::StrCat(host, ":", port);
-}
-
 // Puts the checkpoints' files in order, and says what is not as it should be.
-void TidyFiles(const Snapshot& snapshot, CheckpointFiles* files,
+void TidyFiles(const Snapshot& snapshot, CheckpointFiles::Room room, CheckpointFiles* files,
                const std::function<void(const std::string&)>& on_notice) {
-  const CheckpointFiles::Tidied tidied = files->Tidy(snapshot);
+  const CheckpointFiles::Tidied tidied = files->Tidy(snapshot, room);
   if (!on_notice) return;
   if (tidied.set_aside > 0) {
     on_notice(absl::StrCat(
         tidied.set_aside, tidied.set_aside == 1 ? " checkpoint is" : " checkpoints are",
-        " newer than the store, perhaps because an older copy of it was put back; moved to "
-        "checkpoints/unknown in the data directory"));
+        " not in the store, because a kill came between, or an older copy of the store was put "
+        "back; moved to checkpoints/unknown in the data directory"));
   }
   if (tidied.strangers > 0) {
     const int more = tidied.strangers - static_cast<int>(tidied.stranger_names.size());
@@ -110,6 +83,7 @@ struct CoordinatorServer::Parts {
   void CloseStore() {
     if (loop != nullptr) loop->Stop();
     if (pump != nullptr) pump->Stop();
+    listener.reset();
     server.reset();
     watch.reset();
     // Threads of transfers may still be at their files.
@@ -129,7 +103,7 @@ struct CoordinatorServer::Parts {
   std::unique_ptr<JobService> job_service;
   std::unique_ptr<WorkerService> worker_service;
   std::unique_ptr<grpc::Server> server;
-  std::string address;
+  std::unique_ptr<Listener> listener;
   std::once_flag stop;
 };
 
@@ -137,7 +111,7 @@ CoordinatorServer::CoordinatorServer(std::unique_ptr<Parts> parts) : parts_(std:
 
 CoordinatorServer::~CoordinatorServer() { Stop(); }
 
-const std::string& CoordinatorServer::address() const { return parts_->address; }
+const std::string& CoordinatorServer::address() const { return parts_->listener->address(); }
 
 absl::Status CheckListenAddress(const std::string& listen, bool insecure) {
   if (IsUnixAddress(listen)) return UnixSocketPath(listen).status();
@@ -170,7 +144,8 @@ absl::StatusOr<std::unique_ptr<Store>> CoordinatorServer::OpenStore(
     }
     // Where it cannot be read like this, it may be readable the usual way.
     const absl::StatusOr<Snapshot> snapshot = Store::Peek(path);
-    if (snapshot.ok()) TidyFiles(*snapshot, parts->files.get(), options.on_notice);
+    if (snapshot.ok())
+      TidyFiles(*snapshot, CheckpointFiles::Room::kNone, parts->files.get(), options.on_notice);
   }
   return Store::Open(path);
 }
@@ -195,7 +170,7 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
   };
   loop_options.on_loaded = [files = parts->files.get(), space = parts->space.get(),
                             notice = options.on_notice](const Snapshot& snapshot) {
-    TidyFiles(snapshot, files, notice);
+    TidyFiles(snapshot, CheckpointFiles::Room::kEnough, files, notice);
     space->KeepReserve();
     return absl::OkStatus();
   };
@@ -203,7 +178,7 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
                            CoordinatorLoop::Start(std::move(store), std::move(loop_options)));
   parts->watch = std::make_unique<StallWatch>(options.peer_stall_ms);
   parts->transfer = std::make_unique<CheckpointTransfer>(parts->loop.get(), parts->files.get(),
-                                                         parts->watch.get());
+                                                         parts->watch.get(), options.on_notice);
   parts->job_service = std::make_unique<JobService>(
       WatchReactor::Shared{parts->loop.get(), parts->pump.get(), parts->watch.get()},
       parts->transfer.get());
@@ -212,26 +187,17 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
 
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  EVOGRAD_ASSIGN_OR_RETURN(parts->listener, Listener::Bind(options.listen, options.on_notice));
   grpc::ServerBuilder builder;
-  int port = 0;
-  if (IsUnixAddress(options.listen)) {
-    EVOGRAD_ASSIGN_OR_RETURN(const std::string path, UnixSocketPath(options.listen));
-    if (const absl::Status way = MakeWayForSocket(path); !way.ok()) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("cannot listen on ", options.listen, ": ", way.message()));
-    }
-  }
-  Configure(options.listen, &port, &builder);
+  Configure(&builder);
+  auto acceptor = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+      grpc::InsecureServerCredentials());
   builder.RegisterService(parts->job_service.get());
   builder.RegisterService(parts->worker_service.get());
-  parts->server = Listen(options.listen, &builder);
-  if (parts->server == nullptr || port == 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("cannot listen on ", options.listen, "; is another program there, or is it ",
-                     IsUnixAddress(options.listen) ? "on a file system without sockets?"
-                                                   : "no address of this machine?"));
-  }
-  parts->address = BoundAddress(options.listen, port);
+  parts->server = builder.BuildAndStart();
+  if (parts->server == nullptr) return absl::InternalError("gRPC's server does not start");
+  parts->listener->Serve(std::move(acceptor));
   return std::unique_ptr<CoordinatorServer>(new CoordinatorServer(std::move(parts)));
 }
 
@@ -242,6 +208,7 @@ void CoordinatorServer::Stop() {
     // First the loop: the streams that end now are no workers lost.
     parts_->loop->Stop();
     parts_->pump->Stop();
+    parts_->listener->Stop();
     parts_->server->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
     parts_->server->Wait();
     parts_->CloseStore();

@@ -14,7 +14,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "common/limits.h"
 #include "common/service_limits.h"
 #include "gmock/gmock.h"
@@ -31,6 +33,8 @@
 namespace evograd {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::ModelWorker;
 using testing::StreamWorker;
@@ -40,6 +44,10 @@ class CoordinatorServerTest : public ::testing::Test {
  protected:
   CoordinatorServerTest() {
     options_.data_dir = dir_.path();
+    options_.on_notice = [this](const std::string& notice) {
+      const absl::MutexLock lock(&mutex_);
+      notices_.push_back(notice);
+    };
     StartServer();
   }
 
@@ -119,6 +127,8 @@ class CoordinatorServerTest : public ::testing::Test {
 
   testing::TempDir dir_;
   CoordinatorOptions options_;
+  absl::Mutex mutex_;
+  std::vector<std::string> notices_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<CoordinatorServer> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::JobService::Stub> jobs_;
@@ -389,6 +399,9 @@ TEST_F(CoordinatorServerTest, CheckpointsAreStoredServedAndCheckedForDamage) {
   EXPECT_EQ(download("jobs/job1/checkpoints/30", &damaged).error_code(),
             grpc::StatusCode::NOT_FOUND);
   EXPECT_EQ(download("checkpoints/30", &damaged).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  const absl::MutexLock lock(&mutex_);
+  EXPECT_THAT(notices_, ElementsAre(AllOf(HasSubstr("jobs/job1/checkpoints/30 is damaged"),
+                                          HasSubstr("checkpoints/unknown"))));
 }
 
 TEST_F(CoordinatorServerTest, OnlyWholeUploadsOfTheCurrentGenerationAreTaken) {

@@ -109,12 +109,37 @@ bool IsFolder(const std::string& path) {
   return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+absl::Status FolderIsAway(const std::string& folder) {
+  return absl::UnavailableError(absl::StrCat(
+      folder,
+      " is not there at all; is its file system mounted? Where it is lost for good, an "
+      "empty folder in its place says so"));
+}
+
 std::vector<std::string> NamesOrNone(const std::string& path) {
   absl::StatusOr<std::vector<std::string>> names = NamesIn(path);
   return names.ok() ? *std::move(names) : std::vector<std::string>();
 }
 
 }  // namespace
+
+CheckpointFiles::CheckpointFiles(std::string directory, DiskSpace* space)
+    : directory_(std::move(directory)), space_(space), identity_(IdentityOf(directory_)) {}
+
+CheckpointFiles::Identity CheckpointFiles::IdentityOf(const std::string& folder) {
+  struct stat info;
+  if (stat(folder.c_str(), &info) != 0) return {};
+  return {info.st_dev, info.st_ino};
+}
+
+absl::Status CheckpointFiles::CheckThere() const {
+  if (IdentityOf(directory_) == identity_) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat(directory_,
+                   " is not the folder that it was when the coordinator started; is "
+                   "its file system mounted? Where that is as it should be, start the "
+                   "coordinator again"));
+}
 
 std::string CheckpointFiles::Folder(const std::string& job_uid) const {
   EVOGRAD_CHECK(!job_uid.empty() && job_uid.find('/') == std::string::npos && job_uid[0] != '.',
@@ -154,10 +179,22 @@ absl::Status CheckpointFiles::Promise(int64_t bytes) {
   return absl::OkStatus();
 }
 
+absl::Status CheckpointFiles::MakeJobFolder(const std::string& job_uid) {
+  EVOGRAD_RETURN_IF_ERROR(CheckThere());
+  const std::string folder = Folder(job_uid);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  // In an empty one each checkpoint of the job would look lost.
+  if (have_folders_.count(job_uid) > 0)
+    return IsFolder(folder) ? absl::OkStatus() : FolderIsAway(folder);
+  EVOGRAD_RETURN_IF_ERROR(MakeFolders(folder));
+  have_folders_.insert(job_uid);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<CheckpointFiles::Writer>> CheckpointFiles::Write(
     const std::string& job_uid, const v1::Checkpoint& checkpoint) {
   const std::string folder = Folder(job_uid);
-  EVOGRAD_RETURN_IF_ERROR(MakeFolders(folder));
+  EVOGRAD_RETURN_IF_ERROR(MakeJobFolder(job_uid));
   const std::string path = Path(job_uid, checkpoint);
   const std::string temporary = absl::StrCat(path, ".", ++temporaries_, ".part");
   EVOGRAD_RETURN_IF_ERROR(Promise(checkpoint.size_bytes()));
@@ -213,11 +250,9 @@ absl::StatusOr<std::unique_ptr<CheckpointFiles::Reader>> CheckpointFiles::Read(
   // A file that is lost leaves its folder, and one bad file in it does not keep others from being
   // opened; a disk that is away or dead takes all.
   const std::string folder = Folder(job_uid);
-  if (error == ENOENT && !IsFolder(folder)) {
-    return absl::UnavailableError(
-        absl::StrCat("checkpoint ", checkpoint.name(), ": ", folder,
-                     " is not there at all; is its file system mounted? Where it is lost for good, "
-                     "an empty folder in its place says so"));
+  if (error == ENOENT) {
+    EVOGRAD_RETURN_IF_ERROR(CheckThere());
+    if (!IsFolder(folder)) return FolderIsAway(folder);
   }
   if (error == EIO) return ErrnoStatus(error, absl::StrCat("opening ", path));
   return Unreadable(checkpoint.name(), error);
@@ -291,15 +326,26 @@ bool CheckpointFiles::MoveAside(const std::string& job_uid, const std::string& n
   return SyncFolder(folder).ok();
 }
 
-CheckpointFiles::Tidied CheckpointFiles::Tidy(const Snapshot& snapshot) {
-  std::set<std::string> recorded, folders;
-  for (const CheckpointRecord& record : snapshot.checkpoints) {
-    recorded.insert(Path(record.job_uid, record.checkpoint));
-    folders.insert(Folder(record.job_uid));
+CheckpointFiles::Tidied CheckpointFiles::Tidy(const Snapshot& snapshot, Room room) {
+  std::set<std::string> recorded, recorded_jobs;
+  // By job, the step up to which what is not recorded goes.
+  std::map<std::string, int64_t> replaced;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (const CheckpointRecord& record : snapshot.checkpoints) {
+      const std::string path = Path(record.job_uid, record.checkpoint);
+      recorded.insert(path);
+      recorded_jobs.insert(record.job_uid);
+      have_folders_.insert(record.job_uid);
+      int64_t& step = replaced.try_emplace(record.job_uid, -1).first->second;
+      if (IsRegularFile(path)) step = std::max(step, record.checkpoint.step());
+    }
   }
-  std::map<std::string, int64_t> committed;
-  for (const JobRecord& record : snapshot.jobs)
-    committed[record.job.uid()] = record.job.committed_steps();
+  if (room == Room::kNone) {
+    for (const JobRecord& record : snapshot.jobs) {
+      replaced[record.job.uid()] = record.job.committed_steps();
+    }
+  }
   Tidied tidied;
   const auto stranger = [&](const std::string& path) {
     if (++tidied.strangers <= kNamedStrangers) tidied.stranger_names.push_back(path);
@@ -320,8 +366,8 @@ CheckpointFiles::Tidied CheckpointFiles::Tidy(const Snapshot& snapshot) {
         stranger(path);
         continue;
       }
-      const auto job = committed.find(job_uid);
-      if (unfinished || (job != committed.end() && step <= job->second)) {
+      const auto last = replaced.find(job_uid);
+      if (unfinished || (last != replaced.end() && step <= last->second)) {
         tidied.removed += unlink(path.c_str()) == 0;
       } else {
         tidied.set_aside += MoveAside(job_uid, name);
@@ -329,7 +375,7 @@ CheckpointFiles::Tidied CheckpointFiles::Tidy(const Snapshot& snapshot) {
     }
     // Fails, rightly, while something is in it. That one is there tells a lost file from a file
     // system that is away.
-    if (folders.count(folder) == 0) rmdir(folder.c_str());
+    if (recorded_jobs.count(job_uid) == 0) rmdir(folder.c_str());
   }
   return tidied;
 }

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,8 +33,7 @@ namespace evograd {
 class CheckpointFiles {
  public:
   // `directory` exists and is nobody else's. Without `space` uploads may fill the disk.
-  explicit CheckpointFiles(std::string directory, DiskSpace* space = nullptr)
-      : directory_(std::move(directory)), space_(space) {}
+  explicit CheckpointFiles(std::string directory, DiskSpace* space = nullptr);
 
   class Writer {
    public:
@@ -87,12 +87,14 @@ class CheckpointFiles {
   };
 
   // Of `checkpoint`, step, size and hash count. RESOURCE_EXHAUSTED: the disk is full, or would be
-  // with this one and those under way.
+  // with this one and those under way. UNAVAILABLE: as for Read; a folder is made for the first
+  // checkpoint of a job alone.
   absl::StatusOr<std::unique_ptr<Writer>> Write(const std::string& job_uid,
                                                 const v1::Checkpoint& checkpoint);
   // DATA_LOSS: its file is gone, perhaps for there are newer ones, or cannot be opened, however
   // often it is tried. RESOURCE_EXHAUSTED and UNAVAILABLE say nothing of this file: the folder of
-  // the job is not there either, or the disk opens nothing.
+  // the job is not there either, or `directory` is another one than it was, or the disk opens
+  // nothing.
   absl::StatusOr<std::unique_ptr<Reader>> Read(const std::string& job_uid,
                                                const v1::Checkpoint& checkpoint) const;
 
@@ -115,12 +117,28 @@ class CheckpointFiles {
     int strangers = 0;
     std::vector<std::string> stranger_names;
   };
-  // Goes through the files that `snapshot` does not name. Those of its jobs, of steps that it has
-  // seen, are what a crash left: removed. Others it cannot know, as where it is an older copy of
-  // the store that was put back: set aside. What cannot be removed or moved stays.
-  Tidied Tidy(const Snapshot& snapshot);
+  // Goes through the files that `snapshot` does not name. Those of its jobs, of steps before a
+  // checkpoint that it names and that is there, are what a crash left: removed. Others are perhaps
+  // all that is left of a job, as where an older copy of the store was put back: set aside; but
+  // where there is no room, those of steps that the store has seen go too. What cannot be removed
+  // or moved stays.
+  enum class Room { kEnough, kNone };
+  Tidied Tidy(const Snapshot& snapshot, Room room = Room::kEnough);
 
  private:
+  // Tells a file system that is away, or came back, from a folder that is empty.
+  struct Identity {
+    bool operator==(const Identity& other) const {
+      return device == other.device && inode == other.inode;
+    }
+    uint64_t device = 0;
+    uint64_t inode = 0;
+  };
+
+  static Identity IdentityOf(const std::string& folder);
+  // UNAVAILABLE: `directory_` is not what it was when this was made.
+  absl::Status CheckThere() const;
+  absl::Status MakeJobFolder(const std::string& job_uid);
   std::string Folder(const std::string& job_uid) const;
   std::string Path(const std::string& job_uid, const v1::Checkpoint& checkpoint) const;
   absl::Status Promise(int64_t bytes);
@@ -128,11 +146,14 @@ class CheckpointFiles {
 
   const std::string directory_;
   DiskSpace* const space_;
+  const Identity identity_;
   std::atomic<int64_t> temporaries_{0};
 
   std::mutex mutex_;
   // Protected by mutex_: what uploads under way have yet to write.
   int64_t promised_bytes_ = 0;
+  // Protected by mutex_: uids of jobs that have, or had, a checkpoint.
+  std::set<std::string> have_folders_;
 };
 
 }  // namespace evograd

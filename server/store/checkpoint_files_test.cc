@@ -163,6 +163,41 @@ TEST_F(CheckpointFilesTest, AFileSystemThatIsAwayIsNoDamage) {
   EXPECT_EQ(read().code(), absl::StatusCode::kUnavailable) << read();
 }
 
+TEST_F(CheckpointFilesTest, NothingIsWrittenWhereAFileSystemIsAway) {
+  const v1::Checkpoint first = CheckpointOf("first", 1), second = CheckpointOf("second", 2);
+  ASSERT_TRUE(WriteAll(&files_, first, "first").ok());
+  const std::string top = dir_.path(), away = top + ".away", folder = top + "/" + kUid;
+  const auto is_refused = [&](const std::string& named) {
+    const absl::Status written = WriteAll(&files_, second, "second");
+    EXPECT_EQ(written.code(), absl::StatusCode::kUnavailable) << written;
+    EXPECT_THAT(std::string(written.message()),
+                AllOf(HasSubstr(named), HasSubstr("is its file system mounted?")));
+    const absl::Status read = ReadAll(files_, first).status();
+    EXPECT_EQ(read.code(), absl::StatusCode::kUnavailable) << read;
+  };
+  // Where the top folder is a mount, what it hides is there in its place.
+  std::filesystem::rename(top, away);
+  std::filesystem::create_directory(top);
+  is_refused(top);
+  EXPECT_TRUE(std::filesystem::is_empty(top));
+  std::filesystem::remove(top);
+  is_refused(top);
+  std::filesystem::rename(away, top);
+  // Of the one job.
+  std::filesystem::rename(folder, away);
+  is_refused(folder);
+  EXPECT_FALSE(std::filesystem::exists(folder));
+  // As after a start in this state.
+  CheckpointFiles again(top);
+  Snapshot snapshot;
+  snapshot.checkpoints = {{kUid, first}};
+  again.Tidy(snapshot);
+  EXPECT_EQ(WriteAll(&again, second, "second").code(), absl::StatusCode::kUnavailable);
+  std::filesystem::rename(away, folder);
+  EXPECT_TRUE(WriteAll(&files_, second, "second").ok());
+  EXPECT_TRUE(ReadAll(files_, first).ok());
+}
+
 TEST_F(CheckpointFilesTest, UploadsUnderWayCountAsWritten) {
   int64_t free_bytes = 100;
   DiskSpace space(dir_.path(), [&](const std::string&, DiskSpace::Figures* figures) {
@@ -253,14 +288,14 @@ class TidyTest : public CheckpointFilesTest {
 };
 
 TEST_F(TidyTest, WhatACrashLeftIsRemoved) {
-  const v1::Checkpoint kept = CheckpointOf("kept", 1);
+  const v1::Checkpoint kept = CheckpointOf("kept", 2);
   ASSERT_TRUE(WriteAll(&files_, kept, "kept").ok());
-  ASSERT_TRUE(WriteAll(&files_, CheckpointOf("stray", 2), "stray").ok());
+  ASSERT_TRUE(WriteAll(&files_, CheckpointOf("replaced", 1), "replaced").ok());
   Put(uid_ + "/3-0123456789abcdef.1.part");
   Put("22222222-0000-4000-8000-000000000000/99-0123456789abcdef.7.part");
   snapshot_.checkpoints = {{kUid, kept}};
   EXPECT_EQ(files_.Tidy(snapshot_).removed, 3);
-  EXPECT_THAT(Files(), ElementsAre(HasSubstr(uid_ + "/1-")));
+  EXPECT_THAT(Files(), ElementsAre(HasSubstr(uid_ + "/2-")));
   EXPECT_TRUE(ReadAll(files_, kept).ok());
   EXPECT_EQ(files_.Tidy(snapshot_).removed, 0);
 }
@@ -298,6 +333,21 @@ TEST_F(TidyTest, WhatTheStoreCannotKnowIsSetAside) {
   Put(uid_ + "/11-0123456789abcdef");
   EXPECT_EQ(files_.Tidy(snapshot_).set_aside, 0);
   EXPECT_EQ(Files().size(), 3);
+}
+
+TEST_F(TidyTest, WhatMayBeAllThatIsLeftOfAJobIsSetAside) {
+  // Of a step that the store has seen; the recorded one is older, or its file is lost.
+  ASSERT_TRUE(WriteAll(&files_, CheckpointOf("older", 1), "older").ok());
+  Put(uid_ + "/5-0123456789abcdef");
+  snapshot_.checkpoints = {{kUid, CheckpointOf("older", 1)}, {kUid, CheckpointOf("lost", 7)}};
+  const CheckpointFiles::Tidied tidied = files_.Tidy(snapshot_);
+  EXPECT_EQ(tidied.removed, 0);
+  EXPECT_EQ(tidied.set_aside, 1);
+  EXPECT_EQ(Files().count("unknown/" + uid_ + "/5-0123456789abcdef"), 1);
+  // Where there is no room it gives way, for a coordinator that does not start is worse.
+  Put(uid_ + "/6-0123456789abcdef");
+  Put(uid_ + "/11-0123456789abcdef");
+  EXPECT_EQ(files_.Tidy(snapshot_, CheckpointFiles::Room::kNone).removed, 1);
 }
 
 TEST_F(TidyTest, StrangersStayAndAreNamed) {

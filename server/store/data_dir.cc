@@ -27,17 +27,25 @@ std::string ReadOwner(int fd) {
   return size <= 0 ? "unknown" : std::string(absl::StripAsciiWhitespace(text));
 }
 
-absl::Status TakeLock(int fd, const std::string& path) {
+// 0, or why not.
+int Flock(int fd) {
   int error = 0;
   do {
     error = flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
   } while (error == EINTR);
+  return error;
+}
+
+absl::Status IsInUse(const std::string& path, int lock_fd) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      "another coordinator (process ", ReadOwner(lock_fd), ") uses the data directory ", path,
+      "; stop it, or give this one another directory"));
+}
+
+absl::Status TakeLock(int fd, const std::string& path) {
+  const int error = Flock(fd);
   if (error == 0) return absl::OkStatus();
-  if (error == EWOULDBLOCK) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("another coordinator (process ", ReadOwner(fd), ") uses the data directory ",
-                     path, "; stop it, or give this one another directory"));
-  }
+  if (error == EWOULDBLOCK) return IsInUse(path, fd);
   // Lustre without -o flock, NFS without its lock daemon, some FUSE and CIFS mounts: whether
   // another coordinator runs there cannot be known.
   return absl::FailedPreconditionError(absl::StrCat("the file system of the data directory ", path,
@@ -55,8 +63,11 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Lock(const std::string& path) 
   const std::string lock_path = absl::StrCat(path, "/", kLockName);
   const int fd = open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return CannotBeUsed(ErrnoStatus(errno, absl::StrCat("creating ", lock_path)));
-  std::unique_ptr<DataDir> dir(new DataDir(path, fd));
+  const int folder_fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  std::unique_ptr<DataDir> dir(new DataDir(path, fd, folder_fd));
   EVOGRAD_RETURN_IF_ERROR(TakeLock(fd, path));
+  // NFS locks no folder; the file's lock is what is relied on.
+  if (folder_fd >= 0 && Flock(folder_fd) == EWOULDBLOCK) return IsInUse(path, fd);
   const std::string owner = absl::StrCat(getpid(), "\n");
   // On a full disk the lock holds all the same; only its owner's number is missing.
   if (ftruncate(fd, 0) != 0 || pwrite(fd, owner.data(), owner.size(), 0) < 0) {
@@ -68,6 +79,9 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Lock(const std::string& path) 
   return dir;
 }
 
-DataDir::~DataDir() { close(lock_fd_); }
+DataDir::~DataDir() {
+  close(lock_fd_);
+  if (folder_fd_ >= 0) close(folder_fd_);
+}
 
 }  // namespace evograd

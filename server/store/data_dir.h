@@ -34,10 +34,13 @@ class DataDir {
   std::string checkpoints_path() const { return path_ + "/" + kCheckpointsName; }
 
  private:
-  DataDir(std::string path, int lock_fd) : path_(std::move(path)), lock_fd_(lock_fd) {}
+  DataDir(std::string path, int lock_fd, int folder_fd)
+      : path_(std::move(path)), lock_fd_(lock_fd), folder_fd_(folder_fd) {}
 
   const std::string path_;
   const int lock_fd_;
+  // Its lock holds when somebody removes the other's file; -1 where folders cannot be locked.
+  const int folder_fd_;
 };
 
 }  // namespace evograd

@@ -398,6 +398,9 @@ TEST_F(StoreTest, OneProcessOwnsADirectory) {
   EXPECT_EQ(second.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(second.message()),
               HasSubstr(absl::StrCat("another coordinator (process ", getpid(), ")")));
+  // Somebody who wants to help removes the lock's file.
+  std::filesystem::remove(data + "/lock");
+  EXPECT_EQ(DataDir::Lock(data).status().code(), absl::StatusCode::kFailedPrecondition);
   first->reset();
   EXPECT_TRUE(DataDir::Lock(data).ok());
   EXPECT_EQ(DataDir::Lock("/proc/nowhere").status().code(), absl::StatusCode::kFailedPrecondition);

@@ -33,6 +33,7 @@ struct Surroundings {
   mode_t mask = 022;
   // 0: as in this process.
   rlim_t soft_file_limit = 0;
+  rlim_t hard_file_limit = 0;
   std::vector<int> ignored_signals;
 };
 
@@ -58,6 +59,7 @@ class CoordinatorProcess {
       rlimit files;
       getrlimit(RLIMIT_NOFILE, &files);
       if (around.soft_file_limit > 0) files.rlim_cur = around.soft_file_limit;
+      if (around.hard_file_limit > 0) files = {around.hard_file_limit, around.hard_file_limit};
       setrlimit(RLIMIT_NOFILE, &files);
       for (const auto& [name, value] : around.environment) setenv(name.c_str(), value.c_str(), 1);
       execv(kProgram, arguments.data());
