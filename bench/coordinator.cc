@@ -1,19 +1,23 @@
 // What the coordinator's calls cost as its queue grows: starts a real one on a temporary folder,
 // fills it with pending jobs, and at some lengths of the queue times CreateJob and ListJobs, one
-// call after the other.
+// call after the other. Once without workers, and once with a free one where each job asks for two,
+// so that the coordinator weighs up its whole queue again and again and starts nothing.
 //
 //   ./bazelw run //bench:coordinator                    # 100, 1,000 and 10,000 pending jobs
 //   ./bazelw run //bench:coordinator -- --pending=100,1000 --samples=200
+//   ./bazelw run //bench:coordinator -- --workers=1
 //
 // Prints a table, and the same as one line of JSON.
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/flags/flag.h"
@@ -23,6 +27,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "bench/programs.h"
 #include "proto/evograd/v1/job_service.grpc.pb.h"
 
@@ -30,7 +36,10 @@ ABSL_FLAG(std::vector<std::string>, pending, std::vector<std::string>({"100", "1
           "numbers of pending jobs at which to measure, rising");
 ABSL_FLAG(int, samples, 100, "calls of each kind that are timed at each number");
 ABSL_FLAG(int, in_flight, 64, "creates at once while the queue is filled");
+ABSL_FLAG(std::vector<std::string>, workers, std::vector<std::string>({"0", "1"}),
+          "numbers of free workers; each job asks for one more than that");
 ABSL_FLAG(std::string, coordinator, "server/coordinator", "the program to measure");
+ABSL_FLAG(std::string, worker, "worker/worker", "the workers' program");
 
 namespace evograd::bench {
 namespace {
@@ -41,12 +50,14 @@ double MillisecondsSince(Clock::time_point begin) {
   return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
 }
 
-v1::CreateJobRequest Request(int number) {
+v1::CreateJobRequest Request(int number, int min_workers) {
   v1::CreateJobRequest request;
   request.set_job_id(absl::StrCat("job-", number));
   v1::JobSpec& spec = *request.mutable_spec();
   spec.mutable_problem()->mutable_toy1d();
   spec.set_steps(100);
+  spec.mutable_estimator()->mutable_evograd()->set_population(std::max(2, min_workers));
+  spec.set_min_workers(min_workers);
   return request;
 }
 
@@ -60,7 +71,8 @@ void Check(const grpc::Status& status, const char* what) {
 }
 
 // Creates jobs [first, last), many at once.
-void Fill(v1::JobService::Stub* stub, int first, int last, int in_flight) {
+void Fill(v1::JobService::Stub* stub, int first, int last, int min_workers) {
+  const int in_flight = absl::GetFlag(FLAGS_in_flight);
   struct Call {
     grpc::ClientContext context;
     v1::CreateJobRequest request;
@@ -77,7 +89,7 @@ void Fill(v1::JobService::Stub* stub, int first, int last, int in_flight) {
     }
     auto call = std::make_shared<Call>();
     SetPatience(&call->context);
-    call->request = Request(number);
+    call->request = Request(number, min_workers);
     stub->async()->CreateJob(&call->context, &call->request, &call->job,
                              [&, call](const grpc::Status& status) {
                                Check(status, "CreateJob");
@@ -97,14 +109,14 @@ struct Figures {
 
 Figures Summary(const std::vector<double>& ms) { return {Quantile(ms, 0.50), Quantile(ms, 0.99)}; }
 
-Figures TimeCreates(v1::JobService::Stub* stub, int first, int samples) {
+Figures TimeCreates(v1::JobService::Stub* stub, int first, int samples, int min_workers) {
   std::vector<double> times;
   for (int i = 0; i < samples; ++i) {
     grpc::ClientContext context;
     SetPatience(&context);
     v1::Job job;
     const Clock::time_point begin = Clock::now();
-    Check(stub->CreateJob(&context, Request(first + i), &job), "CreateJob");
+    Check(stub->CreateJob(&context, Request(first + i, min_workers), &job), "CreateJob");
     times.push_back(MillisecondsSince(begin));
   }
   return Summary(times);
@@ -123,38 +135,86 @@ Figures TimeLists(v1::JobService::Stub* stub, int samples) {
   return Summary(times);
 }
 
-void Run() {
+int64_t FreeWorkers(v1::JobService::Stub* stub) {
+  grpc::ClientContext context;
+  SetPatience(&context);
+  v1::ListWorkersResponse page;
+  Check(stub->ListWorkers(&context, v1::ListWorkersRequest(), &page), "ListWorkers");
+  return std::count_if(page.workers().begin(), page.workers().end(),
+                       [](const v1::Worker& worker) { return worker.state() == v1::FREE; });
+}
+
+// Free ones: each job asks for one more.
+class Workers {
+ public:
+  Workers(int count, const std::string& address, const std::string& folder,
+          v1::JobService::Stub* stub) {
+    for (int i = 1; i <= count; ++i) {
+      programs_.push_back(std::make_unique<Program>(
+          std::vector<std::string>{absl::GetFlag(FLAGS_worker), "--coordinator=" + address,
+                                   absl::StrCat("--worker_id=w", i)},
+          absl::StrCat(folder, "/w", i, ".log")));
+    }
+    const Clock::time_point begin = Clock::now();
+    while (FreeWorkers(stub) < count) {
+      if (MillisecondsSince(begin) > 120'000) Die(absl::StrCat("no ", count, " free workers"));
+      absl::SleepFor(absl::Milliseconds(50));
+    }
+  }
+
+ private:
+  std::vector<std::unique_ptr<Program>> programs_;
+};
+
+int Number(const std::string& text, int least, const char* flag) {
+  int number = 0;
+  if (!absl::SimpleAtoi(text, &number) || number < least)
+    Die(absl::StrCat(flag, ": `", text, "` is no number of at least ", least));
+  return number;
+}
+
+// One row for each length of the queue, as JSON.
+std::vector<std::string> Measure(int free_workers) {
   const TemporaryFolder folder;
   const Coordinator coordinator(absl::GetFlag(FLAGS_coordinator), folder.path());
   const auto stub = v1::JobService::NewStub(
       grpc::CreateChannel(coordinator.address(), grpc::InsecureChannelCredentials()));
+  const Workers workers(free_workers, coordinator.address(), folder.path(), stub.get());
   const int samples = absl::GetFlag(FLAGS_samples);
+  const int min_workers = free_workers + 1;
   int jobs = 0;
-  std::vector<std::string> json;
-  std::printf("%8s %12s %14s %14s %14s %14s\n", "pending", "filled in s", "create p50 ms",
-              "create p99 ms", "list p50 ms", "list p99 ms");
+  std::vector<std::string> rows;
   for (const std::string& text : absl::GetFlag(FLAGS_pending)) {
-    int pending = 0;
-    if (!absl::SimpleAtoi(text, &pending) || pending < jobs) {
-      Die(absl::StrCat("--pending: `", text, "` is no number above the ", jobs, " jobs so far"));
-    }
+    const int pending = Number(text, jobs, "--pending");
     const Clock::time_point begin = Clock::now();
-    Fill(stub.get(), jobs, pending, absl::GetFlag(FLAGS_in_flight));
+    Fill(stub.get(), jobs, pending, min_workers);
     const double seconds = MillisecondsSince(begin) / 1000;
     const Figures list = TimeLists(stub.get(), samples);
     // These are pending too, from now on.
-    const Figures create = TimeCreates(stub.get(), pending, samples);
+    const Figures create = TimeCreates(stub.get(), pending, samples, min_workers);
     jobs = pending + samples;
-    std::printf("%8d %12.1f %14.2f %14.2f %14.2f %14.2f\n", pending, seconds, create.p50_ms,
-                create.p99_ms, list.p50_ms, list.p99_ms);
+    std::printf("%8d %8d %12.1f %14.2f %14.2f %14.2f %14.2f\n", free_workers, pending, seconds,
+                create.p50_ms, create.p99_ms, list.p50_ms, list.p99_ms);
     std::fflush(stdout);
-    json.push_back(absl::StrFormat(
-        R"({"pending":%d,"fill_seconds":%.3f,"create_p50_ms":%.3f,"create_p99_ms":%.3f,)"
-        R"("list_p50_ms":%.3f,"list_p99_ms":%.3f})",
-        pending, seconds, create.p50_ms, create.p99_ms, list.p50_ms, list.p99_ms));
+    rows.push_back(absl::StrFormat(
+        R"({"free_workers":%d,"pending":%d,"fill_seconds":%.3f,"create_p50_ms":%.3f,)"
+        R"("create_p99_ms":%.3f,"list_p50_ms":%.3f,"list_p99_ms":%.3f})",
+        free_workers, pending, seconds, create.p50_ms, create.p99_ms, list.p50_ms, list.p99_ms));
   }
-  std::printf("{\"benchmark\":\"coordinator\",\"samples\":%d,\"rows\":[%s]}\n", samples,
-              absl::StrJoin(json, ",").c_str());
+  // A worker that was lost would have made the queue cheaper.
+  if (FreeWorkers(stub.get()) != free_workers) Die("not all workers stayed free");
+  return rows;
+}
+
+void Run() {
+  std::vector<std::string> json;
+  std::printf("%8s %8s %12s %14s %14s %14s %14s\n", "workers", "pending", "filled in s",
+              "create p50 ms", "create p99 ms", "list p50 ms", "list p99 ms");
+  for (const std::string& text : absl::GetFlag(FLAGS_workers)) {
+    for (std::string& row : Measure(Number(text, 0, "--workers"))) json.push_back(std::move(row));
+  }
+  std::printf("{\"benchmark\":\"coordinator\",\"samples\":%d,\"rows\":[%s]}\n",
+              absl::GetFlag(FLAGS_samples), absl::StrJoin(json, ",").c_str());
 }
 
 }  // namespace
