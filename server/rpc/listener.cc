@@ -125,8 +125,7 @@ Listener::Listener(Notice notice) : notice_(std::move(notice)), max_descriptor_(
 
 Listener::~Listener() { Stop(); }
 
-absl::StatusOr<std::unique_ptr<Listener>> Listener::Bind(const std::string& listen,
-                                                         Notice notice) {
+absl::StatusOr<std::unique_ptr<Listener>> Listener::Bind(const std::string& listen, Notice notice) {
   std::unique_ptr<Listener> listener(new Listener(std::move(notice)));
   EVOGRAD_RETURN_IF_ERROR(IsUnixAddress(listen) ? listener->BindUnix(listen)
                                                 : listener->BindTcp(listen));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "common/errno_status.h"
@@ -39,13 +40,18 @@ absl::StatusCode CodeOf(int result, int error) {
   }
 }
 
-absl::Status ErrorOf(sqlite3* connection, int result, absl::string_view doing) {
+// In words for a person; which statement it was is of use only where the statement is to blame.
+absl::Status ErrorOf(sqlite3* connection, const char* file, int result, absl::string_view sql) {
   const int primary = result & 0xff;
   const int error =
       primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN ? sqlite3_system_errno(connection) : 0;
-  return absl::Status(CodeOf(result, error),
-                      absl::StrCat("SQLite, ", doing, ": ", sqlite3_errmsg(connection), " (",
-                                   sqlite3_errstr(result), ", code ", result, ")"));
+  const absl::StatusCode code = CodeOf(result, error);
+  std::string why = error != 0 ? std::strerror(error) : sqlite3_errmsg(connection);
+  if (code == absl::StatusCode::kResourceExhausted) why = "its disk is full";
+  if (code == absl::StatusCode::kUnavailable) why = "another program holds its lock";
+  return absl::Status(code,
+                      absl::StrCat("the store ", file, ": ", why, " (SQLite code ", result,
+                                   primary == SQLITE_ERROR ? absl::StrCat(", ", sql) : "", ")"));
 }
 
 }  // namespace
@@ -89,7 +95,8 @@ absl::StatusOr<bool> Statement::Next() {
   if (result == SQLITE_ROW) return true;
   const absl::Status status = result == SQLITE_DONE
                                   ? absl::OkStatus()
-                                  : ErrorOf(connection_, result, sqlite3_sql(statement_.get()));
+                                  : ErrorOf(connection_, sqlite3_db_filename(connection_, "main"),
+                                            result, sqlite3_sql(statement_.get()));
   Reset();
   if (!status.ok()) return status;
   return false;
@@ -120,7 +127,7 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
       SQLITE_OPEN_NOMUTEX;
   const int result = sqlite3_open_v2(path.c_str(), &connection, flags, nullptr);
   std::unique_ptr<Database> database(new Database(connection, path));
-  if (result != SQLITE_OK) return ErrorOf(connection, result, absl::StrCat("opening ", path));
+  if (result != SQLITE_OK) return ErrorOf(connection, path.c_str(), result, "");
   sqlite3_extended_result_codes(connection, 1);
   database->WaitForLocks(limits::kStoreBusyMs);
   sqlite3_busy_handler(connection, OnBusy, database.get());
@@ -155,13 +162,14 @@ absl::StatusOr<Statement> Database::Prepare(const std::string& sql) {
   const int result =
       sqlite3_prepare_v3(connection_.get(), sql.c_str(), static_cast<int>(sql.size()) + 1,
                          SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
-  if (result != SQLITE_OK) return ErrorOf(connection_.get(), result, sql);
+  if (result != SQLITE_OK) return ErrorOf(connection_.get(), path_.c_str(), result, sql);
   return Statement(connection_.get(), statement);
 }
 
 absl::Status Database::Execute(const std::string& sql) {
   const int result = sqlite3_exec(connection_.get(), sql.c_str(), nullptr, nullptr, nullptr);
-  return result == SQLITE_OK ? absl::OkStatus() : ErrorOf(connection_.get(), result, sql);
+  return result == SQLITE_OK ? absl::OkStatus()
+                             : ErrorOf(connection_.get(), path_.c_str(), result, sql);
 }
 
 absl::StatusOr<int64_t> Database::QueryInt(const std::string& sql) {

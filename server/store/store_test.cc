@@ -510,6 +510,7 @@ TEST_F(StoreTest, AFullDiskIsSaidAndLosesNothingThatWasAnswered) {
     if (!status.ok()) {
       ++full;
       EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+      EXPECT_THAT(std::string(status.message()), HasSubstr("store.sqlite: its disk is full"));
       // There is room again, but what the disk holds is unknown to this process.
       EXPECT_FALSE(store->Commit(StepRecords(answered)).ok());
     }

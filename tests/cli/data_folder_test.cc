@@ -96,7 +96,7 @@ TEST_F(DataFolderTest, AFullDiskIsOutlived) {
   WaitFor("it was started again");
   EXPECT_THAT(Read(folder_ + "/up.log"),
               AllOf(HasSubstr("the coordinator ended with exit code 1; it said:"),
-                    HasSubstr("database or disk is full")));
+                    HasSubstr("store.sqlite: its disk is full")));
   const Outcome after = Submit("after");
   EXPECT_EQ(after.exit_code, 0) << after.err;
   const Outcome list = Evograd("list --coordinator " + address_);
