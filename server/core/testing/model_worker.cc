@@ -105,7 +105,7 @@ void ModelWorker::UploadDone(bool stored) {
     return;
   }
   stored_step_ = uploaded_step_;
-  if (phases_ / 2 == start_.spec().steps()) stored_final_ = true;
+  if (stored_step_ == start_.spec().steps()) stored_final_ = true;
 }
 
 void ModelWorker::UploadRefused() {
@@ -267,17 +267,19 @@ void ModelWorker::ComputePhase() {
   SendResults({result});
 }
 
+void ModelWorker::Upload() {
+  uploading_ = true;
+  uploaded_step_ = phases_ / 2;
+  upload_.emplace();
+  upload_->set_job(start_.job());
+  upload_->set_job_uid(start_.job_uid());
+  upload_->set_generation(start_.generation());
+  upload_->set_step(uploaded_step_);
+}
+
 void ModelWorker::Finish() {
   if (start_.rank() != 0 || finished_ || uploading_ || !attached_) return;
-  if (!stored_final_) {
-    uploading_ = true;
-    upload_.emplace();
-    upload_->set_job(start_.job());
-    upload_->set_job_uid(start_.job_uid());
-    upload_->set_generation(start_.generation());
-    upload_->set_step(phases_ / 2);
-    return;
-  }
+  if (!stored_final_) return Upload();
   finished_ = true;
   v1::WorkerMessage message;
   v1::JobFinished* finished = message.mutable_finished();
@@ -339,14 +341,7 @@ void ModelWorker::Work() {
   }
   const bool due = IsCheckpointStep(spec, step) && step > uploaded_step_ && phases_ % 2 == 0;
   if (start_.rank() == 0 && due && committed_ >= step && attached_ && !uploading_) {
-    uploaded_step_ = step;
-    uploading_ = true;
-    upload_.emplace();
-    upload_->set_job(start_.job());
-    upload_->set_job_uid(start_.job_uid());
-    upload_->set_generation(start_.generation());
-    upload_->set_step(step);
-    return;
+    return Upload();
   }
   const bool keeps = IsKeptStep(spec, step) && stored_step_ != step && phases_ % 2 == 0;
   if (start_.rank() == 0 && keeps) return;

@@ -88,6 +88,7 @@ class ModelWorker {
   void JoinAsDonor();
   void BeginAt(int64_t step);
   void ComputePhase();
+  void Upload();
   void Finish();
   void SendResults(const std::vector<v1::StepResult>& results);
   void SendLeft(const std::string& reason, const std::vector<int>& suspects);
