@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <string>
@@ -49,23 +50,43 @@ void SayDetached(Session* session, const v1::Job& job) {
                                       "; end it: evograd cancel ", id));
 }
 
-// The last events of a job that lost workers; empty where they do not come at once.
-std::vector<v1::Event> RecentEvents(Client* client, const v1::Job& job) {
+// Those of a job's events after `after` that are wanted; fewer where they do not come soon.
+std::vector<v1::Event> EventsAfter(Client* client, const v1::Job& job, int64_t after,
+                                   const std::function<bool(const v1::Event&)>& wanted) {
   std::vector<v1::Event> events;
   const int64_t last = job.last_sequence();
-  if (last == 0 || job.recoveries() + job.restarts() == 0) return events;
+  if (last == 0) return events;
   WatchOptions options;
   options.patience = absl::ZeroDuration();
   options.deadline = absl::Now() + kRecentTimeout;
-  const int64_t after = std::max<int64_t>(0, last - kRecentEvents);
   const std::unique_ptr<JobWatcher> watcher = client->Watch(job.name(), after, options);
   v1::Event event;
   while (watcher->sequence() < last) {
     const absl::StatusOr<bool> more = watcher->Next(&event);
     if (!more.ok() || !*more) break;
-    events.push_back(event);
+    if (wanted(event)) events.push_back(event);
   }
   return events;
+}
+
+// The last events of a job that lost workers.
+std::vector<v1::Event> RecentEvents(Client* client, const v1::Job& job) {
+  if (job.recoveries() + job.restarts() == 0) return {};
+  return EventsAfter(client, job, std::max<int64_t>(0, job.last_sequence() - kRecentEvents),
+                     [](const v1::Event&) { return true; });
+}
+
+// Where a better one was to be kept than the one marked as the best.
+void SayUnstoredBest(Session* session, Client* client, const std::string& name) {
+  const auto job = client->GetJob(name);
+  if (!job.ok() || job->spec().keep_checkpoints().best_metric().empty()) return;
+  const absl::StatusOr<v1::Checkpoint> best = client->BestCheckpoint(name);
+  if (!best.ok() && !absl::IsNotFound(best.status())) return;
+  const std::string text = UnstoredBest(
+      job->spec().keep_checkpoints(),
+      EventsAfter(client, *job, 0, [](const v1::Event& event) { return event.has_evaluated(); }),
+      best.ok() ? &*best : nullptr);
+  if (!text.empty()) session->terminal->Say(absl::StrCat(ShortName(name), ": ", text));
 }
 
 // Follows a job until its end or Ctrl-C; says how it ended; the exit code.
@@ -248,11 +269,11 @@ int WorkersVerb(Session* session) {
 int CheckpointsVerb(Session* session) {
   v1::ListCheckpointsResponse response;
   const std::string job = NamedJob(*session);
-  const absl::Status status =
-      session->MakeClient().ForEachCheckpoint(job, [&](const v1::Checkpoint& checkpoint) {
-        *response.add_checkpoints() = checkpoint;
-        return true;
-      });
+  Client client = session->MakeClient();
+  const absl::Status status = client.ForEachCheckpoint(job, [&](const v1::Checkpoint& checkpoint) {
+    *response.add_checkpoints() = checkpoint;
+    return true;
+  });
   if (!status.ok()) return session->Fail(status);
   if (session->json) {
     session->terminal->Print(ToJson(response));
@@ -262,6 +283,7 @@ int CheckpointsVerb(Session* session) {
     session->terminal->Print(CheckpointsTable(
         {response.checkpoints().begin(), response.checkpoints().end()}, absl::Now()));
   }
+  SayUnstoredBest(session, &client, job);
   return kExitOk;
 }
 
@@ -274,6 +296,7 @@ int DownloadVerb(Session* session) {
   const absl::Status status =
       FetchChosen([&] { return WantedStep(*session, job, &client); },
                   [&](int64_t step) { return DownloadStep(session, job, step, &client); });
+  if (session->arguments.Has("best")) SayUnstoredBest(session, &client, job);
   return status.ok() ? kExitOk : session->Fail(status);
 }
 

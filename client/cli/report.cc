@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 #include <utility>
@@ -259,6 +260,36 @@ std::vector<std::string> StepsBack(const std::vector<v1::Event>& events, absl::T
     }
   }
   return lines;
+}
+
+std::string UnstoredBest(const v1::KeepCheckpoints& keep, const std::vector<v1::Event>& events,
+                         const v1::Checkpoint* best) {
+  const auto value_of = [&](const v1::Evaluation& evaluation) {
+    const auto metric = evaluation.metrics().find(keep.best_metric());
+    const bool there = metric != evaluation.metrics().end() && std::isfinite(metric->second);
+    // The greatest counts; of none, less than any.
+    return !there         ? -std::numeric_limits<double>::infinity()
+           : keep.least() ? -metric->second
+                          : metric->second;
+  };
+  const v1::Evaluation* greatest = nullptr;
+  for (const v1::Event& event : events) {
+    // Of the beginning there is no checkpoint.
+    if (!event.has_evaluated() || event.evaluated().step() == 0) continue;
+    if (greatest == nullptr || value_of(event.evaluated()) > value_of(*greatest)) {
+      greatest = &event.evaluated();
+    }
+  }
+  const v1::Evaluation kept = best == nullptr ? v1::Evaluation() : best->evaluation();
+  if (greatest == nullptr || value_of(*greatest) <= value_of(kept)) return "";
+  const auto text_of = [&](const v1::Evaluation& evaluation) {
+    return absl::StrCat("step ", evaluation.step(), ", ", keep.best_metric(), " ",
+                        FormatNumber(evaluation.metrics().at(keep.best_metric())));
+  };
+  return absl::StrCat("the best evaluation (", text_of(*greatest), ") has no checkpoint; ",
+                      best == nullptr
+                          ? "none that is there was evaluated"
+                          : absl::StrCat("the best of those that are there is ", text_of(kept)));
 }
 
 std::string JobDescription(const v1::Job& job, const std::vector<v1::Checkpoint>& checkpoints,

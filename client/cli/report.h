@@ -46,6 +46,11 @@ std::string ComparisonTable(const std::vector<v1::Job>& jobs);
 // What became of steps: the record's events, oldest first, from anywhere on; a line for each time
 // that a job went back. Empty where it never did.
 std::vector<std::string> StepsBack(const std::vector<v1::Event>& events, absl::Time now);
+// A sentence where the job's best evaluation by its `keep_checkpoints` has no checkpoint (it could
+// not be stored, or was damaged), and on which one counts instead; empty where it has. `events`:
+// all evaluations of the job's record; `best`: the checkpoint that is marked so, null: none is.
+std::string UnstoredBest(const v1::KeepCheckpoints& keep, const std::vector<v1::Event>& events,
+                         const v1::Checkpoint* best);
 // A job in full, its spec as a job file last.
 std::string JobDescription(const v1::Job& job, const std::vector<v1::Checkpoint>& checkpoints,
                            const std::vector<std::string>& steps_back, const std::string& state,

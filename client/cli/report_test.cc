@@ -173,6 +173,32 @@ TEST(StepsBackTest, AGenerationThatBeginsBeforeTheLastStepWentBack) {
               ::testing::ElementsAre("from step 138 to 15, 60s ago: w2 was lost"));
 }
 
+TEST(UnstoredBestTest, ABetterEvaluationThanThatOfTheBestCheckpointIsTold) {
+  const std::vector<v1::Event> events = {
+      ParseEvent("evaluated { step: 0 metrics { key: 'accuracy' value: 0.99 } }"),
+      ParseEvent("evaluated { step: 10 metrics { key: 'accuracy' value: 0.5 } }"),
+      ParseEvent("evaluated { step: 20 metrics { key: 'accuracy' value: 0.75 } }"),
+      ParseEvent("evaluated { step: 30 metrics { key: 'accuracy' value: nan } }"),
+      ParseEvent("evaluated { step: 40 metrics { key: 'accuracy' value: 0.25 } }")};
+  v1::KeepCheckpoints keep;
+  keep.set_best_metric("accuracy");
+  v1::Checkpoint best;
+  *best.mutable_evaluation() = events[2].evaluated();
+  EXPECT_EQ(UnstoredBest(keep, events, &best), "");
+  *best.mutable_evaluation() = events[1].evaluated();
+  EXPECT_EQ(UnstoredBest(keep, events, &best),
+            "the best evaluation (step 20, accuracy 0.75) has no checkpoint; the best of those "
+            "that are there is step 10, accuracy 0.5");
+  EXPECT_EQ(UnstoredBest(keep, events, nullptr),
+            "the best evaluation (step 20, accuracy 0.75) has no checkpoint; none that is there "
+            "was evaluated");
+  keep.set_least(true);
+  EXPECT_EQ(UnstoredBest(keep, events, &best),
+            "the best evaluation (step 40, accuracy 0.25) has no checkpoint; the best of those "
+            "that are there is step 10, accuracy 0.5");
+  EXPECT_EQ(UnstoredBest(keep, {}, nullptr), "");
+}
+
 TEST(TablesTest, ListsAreReadable) {
   const absl::Time now = absl::FromUnixSeconds(1100);
   EXPECT_EQ(JobsTable({Rotation()}, now),

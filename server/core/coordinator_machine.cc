@@ -37,6 +37,10 @@ absl::StatusOr<std::unique_ptr<ActiveJob>> Revive(
     active->group.ranks.push_back(id);
     active->group.missing.insert(id);
   }
+  // Whoever held its state was given up before the coordinator's own restart.
+  if (job.generation() > 0 && job.workers().empty()) {
+    active->group.state_lost = "all its workers were lost";
+  }
   active->group.reattaching = !active->group.missing.empty();
   active->group.grace_until_ms = now.monotonic_ms + limits::kReattachGraceMs;
   return active;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/service_limits.h"
 #include "common/status_macros.h"
+#include "server/core/kept_checkpoints.h"
 #include "spec/error.h"
 
 namespace evograd {
@@ -15,10 +16,14 @@ void Groups::EndGeneration(JobEntry* job, const std::string& reason) {
   Group& group = job->active->group;
   if (group.phase != GroupPhase::kRunning) return;
   group.phase = GroupPhase::kLeaving;
+  group.disturbance = reason;
   Trials& trials = job->active->trials;
-  trials.fruitless = group.progressed ? 0 : trials.fruitless + 1;
+  // The next checkpoint is another beginning, not the same once more.
+  const bool same_again = !group.progressed && !group.checkpoint_damaged;
+  if (same_again) ++trials.fruitless;
+  if (group.progressed) trials.fruitless = 0;
   // The first repetition comes at once.
-  if (trials.fruitless > 1) {
+  if (same_again && trials.fruitless > 1) {
     trials.retry_at_ms =
         state_.now.monotonic_ms +
         std::min<int64_t>(int64_t{limits::kRetryMinMs} << std::min(trials.fruitless - 2, 16),
@@ -63,11 +68,12 @@ void Groups::WorkerLost(WorkerEntry* worker, const std::string& reason) {
   group.grace_until_ms =
       std::max(group.grace_until_ms, state_.now.monotonic_ms + limits::kReattachGraceMs);
   group.disturbed = true;
-  group.disturbance = absl::StrCat("worker ", id.value(), " was lost: ", reason);
+  const std::string what = absl::StrCat("worker ", id.value(), " was lost: ", reason);
+  group.disturbance = what;
   const bool in_generation =
       group.phase != GroupPhase::kNone && lost.generation == job->job().generation() &&
       (lost.phase == WorkerPhase::kMember || lost.phase == WorkerPhase::kLeaving);
-  if (lost.phase == WorkerPhase::kMember) EndGeneration(job, std::string(group.disturbance));
+  if (lost.phase == WorkerPhase::kMember) EndGeneration(job, what);
   if (job->active == nullptr || !in_generation || group.progressed || group.loss_counted) return;
   group.loss_counted = true;
   BlameForLoss(lost, job, reason);
@@ -86,8 +92,16 @@ void Groups::WorkerLeft(WorkerEntry* worker, const v1::GenerationLeft& left) {
                                   ", is older than the checkpoint of step ",
                                   LastCheckpointStep(*job), " and is not gone on with"));
   }
+  const absl::optional<int64_t> beyond =
+      held.has_state() ? BeyondUnstored(*job, held.phases()) : absl::nullopt;
+  if (beyond.has_value()) {
+    state_.AddNotice(job, worker->id,
+                     absl::StrCat("what ", worker->id.value(), " holds, step ", held.phases() / 2,
+                                  ", is not gone on with: the checkpoint of step ", *beyond,
+                                  ", which is to be kept, is not stored"));
+  }
   Enter(worker, WorkerPhase::kHolding);
-  worker->has_state = held.has_state() && !stale && !group.distrusted;
+  worker->has_state = held.has_state() && !stale && !beyond.has_value() && !group.distrusted;
   worker->phases = worker->has_state ? held.phases() : 0;
   for (const int rank : left.suspect_ranks()) {
     if (rank < 0 || rank >= static_cast<int>(group.ranks.size())) continue;
@@ -100,11 +114,8 @@ void Groups::WorkerLeft(WorkerEntry* worker, const v1::GenerationLeft& left) {
   if (own_reason) group.excused.insert(worker->id);
   if (!unasked) return;
   group.disturbed = true;
-  group.disturbance =
-      absl::StrCat("worker ", worker->id.value(),
-                   " left: ", left.reason().empty() ? "it gave no reason" : left.reason());
-  // A copy: the job, and its group, may end with the generation.
-  EndGeneration(job, std::string(group.disturbance));
+  EndGeneration(job, absl::StrCat("worker ", worker->id.value(), " left: ",
+                                  left.reason().empty() ? "it gave no reason" : left.reason()));
   if (job->active == nullptr || !own_reason || worker->has_state) return;
   // It keeps the others from getting anywhere, and takes nothing with it.
   if (job->active->trials.fruitless < limits::kFruitlessBeforeBlame || !MayLeaveOut(*job)) return;
@@ -113,16 +124,16 @@ void Groups::WorkerLeft(WorkerEntry* worker, const v1::GenerationLeft& left) {
   job->active->trials.retry_at_ms = 0;
 }
 
-bool Groups::MayComeBack(const JobEntry& job, const WorkerEntry& worker) {
+bool Groups::LeftOut(const JobEntry& job, const WorkerEntry& worker) const {
   int others = 0;
   for (const WorkerEntry* other : state_.workers.AssignedTo(job.uid())) {
     if (other->id != worker.id && !other->newcomer()) ++others;
   }
-  const bool left_out = job.active->trials.fruitless >= limits::kFruitlessBeforeBlame &&
-                        others >= job.job().spec().min_workers();
+  const bool losses_count = job.active->trials.fruitless >= limits::kFruitlessBeforeBlame &&
+                            others >= job.job().spec().min_workers();
   const int64_t now = state_.now.monotonic_ms;
-  if (!left_out) state_.set_aside.CameBack(worker.id, job.uid(), now);
-  return !state_.set_aside.Covers(worker.id, job.uid(), now);
+  return losses_count ? state_.set_aside.Covers(worker.id, job.uid(), now)
+                      : state_.set_aside.CoversReturned(worker.id, job.uid(), now);
 }
 
 void Groups::Reattach(JobEntry* job, WorkerEntry* worker, int64_t generation) {
@@ -131,6 +142,7 @@ void Groups::Reattach(JobEntry* job, WorkerEntry* worker, int64_t generation) {
   worker->job_uid = job->uid();
   worker->job_name = job->job().name();
   job->active->group.missing.erase(worker->id);
+  state_.set_aside.CameBack(worker->id, job->uid(), state_.now.monotonic_ms);
   state_.jobs.SetIdle(job, false);
   v1::CoordinatorMessage message;
   message.mutable_end_generation()->set_job(job->job().name());
@@ -159,7 +171,10 @@ void Groups::WorkerReleased(WorkerEntry* worker) {
 }
 
 void Groups::FailJob(JobEntry* job, v1::JobError error) {
-  const std::string reason = absl::StrCat("failed: ", error.message());
+  const absl::StatusCode code = static_cast<absl::StatusCode>(error.code());
+  if (error.message().empty()) error.set_message(absl::StatusCodeToString(code));
+  // A copy: the state says that it failed.
+  const std::string reason = error.message();
   *job->job().mutable_error() = std::move(error);
   EndJob(job, v1::FAILED, reason);
 }

@@ -37,11 +37,11 @@ class Groups {
   // What its members hold is not gone on with.
   void Distrust(JobEntry* job);
 
-  // Whether a worker that holds the job's state is taken back. Its streams may have broken before;
-  // where they do so again and again the others go on without it.
-  bool MayComeBack(const JobEntry& job, const WorkerEntry& worker);
+  // Whether a worker that holds the job's state is not taken back. Its streams may have broken
+  // before; where they do so again and again the others go on without it.
+  bool LeftOut(const JobEntry& job, const WorkerEntry& worker) const;
   // A worker came (back) with the state of a job that goes on: it is asked to leave its old
-  // generation.
+  // generation, and earlier losses keep it from the job no longer.
   void Reattach(JobEntry* job, WorkerEntry* worker, int64_t generation);
 
   // Has the worker drop `job_name`, whatever it holds of it.
@@ -112,9 +112,12 @@ class Groups {
   // Whether one of those that are missing may still come with the job's state.
   bool HolderMayReturn(const Group& group) const;
   // Whether the job's next generation has to wait for workers that may come back; a job whose
-  // patience is over begins its restart, or fails.
+  // patience is over gives that up, or fails.
   bool MustWait(JobEntry* job, const Held& held);
-  void BeginRestart(JobEntry* job);
+  // What the job's workers held is lost, as far as is known.
+  void GiveUpState(JobEntry* job);
+  // It goes on from its last checkpoint, or anew.
+  void Restarted(JobEntry* job, const std::string& reason);
   Demand DemandOf(const JobEntry& job, const Held& held) const;
   void Apply(const Placement& placement, Members* members);
   void Cut(JobEntry* job, const Held& held, const std::vector<WorkerId>& added);

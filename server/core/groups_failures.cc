@@ -74,9 +74,8 @@ void Groups::WorkerFailed(WorkerEntry* worker, JobEntry* job, v1::FailureScope s
     return FailJob(job, std::move(error));
   }
   group.disturbed = true;
-  group.disturbance =
-      absl::StrCat("worker ", worker->id.value(), " is set aside: ", error.message());
-  EndGeneration(job, std::string(group.disturbance));
+  EndGeneration(job,
+                absl::StrCat("worker ", worker->id.value(), " is set aside: ", error.message()));
   if (job->active == nullptr) return;
   // Another set of workers need not wait.
   job->active->trials.retry_at_ms = 0;
@@ -270,7 +269,6 @@ void Groups::WatchGroup(JobEntry* job) {
   }
   if (waiting > 0 && waiting == group.ranks.size()) {
     job->active->group.unreachable = true;
-    job->active->group.disturbance = "its workers waited for each other in vain";
     EndGeneration(job, absl::StrCat("all its workers have waited for each other for ",
                                     static_cast<int64_t>(patience), " s"));
   }

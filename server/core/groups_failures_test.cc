@@ -83,6 +83,7 @@ TEST_F(GroupsFailuresTest, WhatAllWorkersMeetFailsTheJobAtOnce) {
   EXPECT_EQ(Job("job1").state(), v1::FAILED);
   EXPECT_THAT(Job("job1").error().message(),
               AllOf(HasSubstr(kNoData), HasSubstr("2 workers failed at the job")));
+  EXPECT_EQ(Job("job1").reason(), Job("job1").error().message());
 }
 
 TEST_F(GroupsFailuresTest, WhatSeveralWorkersMeetFailsTheJobThoughThereAreMore) {
@@ -226,6 +227,56 @@ TEST_F(GroupsFailuresTest, WhatIsInDoubtIsNotGoneOnWithButWhatIsNotIs) {
     world_.Kill(id + "a");
     world_.Kill(id + "b");
   }
+}
+
+TEST_F(GroupsFailuresTest, WhatHadLeftBeforeTheDoubtWasToldIsNotGoneOnWithEither) {
+  world_.AddWorker("w1");
+  world_.AddWorker("w2");
+  v1::CreateJobRequest request = ToyRequest("job1", 20, 1, 2);
+  request.mutable_spec()->set_checkpoint_interval_steps(2);
+  ASSERT_TRUE(world_.Create(request).ok());
+  RunToStep("job1", 5);
+  world_.worker("w1")->LeaveUnasked("the ranks hold different parameters");
+  Turn("w1");
+  ASSERT_EQ(Job("job1").reason(), "forming a new group: waiting for w2 to leave generation 1");
+  world_.worker("w2")->FailNext("the ranks hold different parameters", v1::STATE_IN_DOUBT);
+  // It says so before it hears that the generation is over.
+  world_.Work("w2");
+  SendAll("w2");
+  ASSERT_EQ(Job("job1").generation(), 2);
+  EXPECT_EQ(world_.sent("w1").back().start_generation().checkpoint(), "jobs/job1/checkpoints/4");
+  world_.Quiesce();
+  ExpectFinished("job1");
+}
+
+// The next checkpoint is another beginning: no pause, and none of the tries that a job has.
+TEST_F(GroupsFailuresTest, FallingBackToOlderCheckpointsCostsNoPatience) {
+  v1::CreateJobRequest request = ToyRequest("job1", 40, 1, 1);
+  request.mutable_spec()->mutable_keep_checkpoints()->set_every_steps(1);
+  world_.AddWorker("w1");
+  const v1::Job job = world_.Create(request).value();
+  RunToStep("job1", 30);
+  world_.Kill("w1");
+  world_.AddWorker("w2");
+  world_.Pass(limits::kReattachGraceMs + limits::kTickIntervalMs);
+  for (int64_t damaged = 0; damaged <= limits::kMaxFruitlessGenerations; ++damaged) {
+    ASSERT_EQ(Job("job1").generation(), 2 + damaged) << Job("job1").reason();
+    FindCheckpointInput find{world_.NextCall(), {}};
+    find.request.set_name(world_.sent("w2").back().start_generation().checkpoint());
+    const auto location = std::get<CheckpointLocation>(*world_.Call(find));
+    const DamagedCheckpointInput input{world_.NextCall(), job.uid(), location.checkpoint};
+    ASSERT_TRUE(world_.Call(input).ok());
+    Turn("w2");
+  }
+  // Where it is the worker, there is a pause with its reason.
+  for (int i = 0; i < 2; ++i) {
+    world_.worker("w2")->LeaveUnasked("its disk cannot be read");
+    Turn("w2");
+  }
+  EXPECT_THAT(Job("job1").reason(), HasSubstr("after 2 groups that did not get anywhere: worker w2 "
+                                              "left: its disk cannot be read"));
+  world_.RunUntilEnded("job1", 5000);
+  ExpectFinished("job1");
 }
 
 TEST_F(GroupsFailuresTest, ANewcomerForWhomThereIsNoRoomAnyMoreIsFree) {

@@ -50,7 +50,7 @@ TEST_F(GroupsLossesTest, AGroupThatIsTooSmallSaysThatANewcomerStillReads) {
   world_.Kill("w2");
   Turn("w1");
   EXPECT_EQ(Job("job1").reason(),
-            "waiting for 1 more CPU worker; none is free; w3 still reads the job's data");
+            "needs 1 more CPU worker; none is free; w3 still reads the job's data");
   Turn("w3");
   EXPECT_THAT(Job("job1").workers(), ElementsAre("workers/w1", "workers/w3"));
   world_.Quiesce();

@@ -167,7 +167,7 @@ bool Groups::MustWait(JobEntry* job, const Held& held) {
   if (group.progressed && group.missing.empty() && !group.distrusted && !held.members.empty() &&
       !AnyHasState(held.members)) {
     group.progressed = false;
-    BeginRestart(job);
+    GiveUpState(job);
     return false;
   }
   group.reattaching = group.reattaching && patient && !group.missing.empty();
@@ -180,7 +180,7 @@ bool Groups::MustWait(JobEntry* job, const Held& held) {
     WakeAt(group.grace_until_ms);
     return true;
   }
-  BeginRestart(job);
+  GiveUpState(job);
   return false;
 }
 
@@ -196,35 +196,35 @@ void Groups::AdmitPrepared(JobEntry* job, const Held& held) {
   EndGeneration(job, absl::StrCat(count, count == 1 ? " more worker joins" : " more workers join"));
 }
 
-void Groups::BeginRestart(JobEntry* job) {
+void Groups::GiveUpState(JobEntry* job) {
   Group& group = job->active->group;
-  const std::string why = group.disturbance.empty()
-                              ? "the coordinator was restarted and none of its workers came back"
-                              : group.disturbance;
+  group.state_lost = group.disturbance.empty()
+                         ? "the coordinator was restarted and none of its workers came back"
+                         : group.disturbance;
   group.missing.clear();
-  group.disturbed = false;
   v1::Job& proto = job->job();
   proto.clear_workers();
   state_.Touch(job);
   // Nothing is repeated, so nothing was lost.
   if (!HasProgress(*job)) return;
-  Trials& trials = job->active->trials;
-  if (trials.restarts >= proto.spec().max_restarts()) {
-    v1::JobError error;
-    error.set_code(static_cast<int>(absl::StatusCode::kUnavailable));
-    error.set_message(absl::StrCat("the state that the job's workers held was lost ",
-                                   trials.restarts + 1,
-                                   " times without a new step in between, and max_restarts is ",
-                                   proto.spec().max_restarts(), "; the last time: ", why));
-    FailJob(job, std::move(error));
-    return;
-  }
-  ++trials.restarts;
-  proto.set_restarts(proto.restarts() + 1);
+  const Trials& trials = job->active->trials;
+  if (trials.restarts < proto.spec().max_restarts()) return;
+  v1::JobError error;
+  error.set_code(static_cast<int>(absl::StatusCode::kUnavailable));
+  error.set_message(
+      absl::StrCat("the state that the job's workers held was lost ", trials.restarts + 1,
+                   " times without a new step in between, and max_restarts is ",
+                   proto.spec().max_restarts(), "; the last time: ", group.state_lost));
+  FailJob(job, std::move(error));
+}
+
+void Groups::Restarted(JobEntry* job, const std::string& reason) {
+  job->job().set_restarts(job->job().restarts() + 1);
   state_.AddEvent(job, [&](v1::Event* event) {
     event->mutable_restarted()->set_from_step(LastCheckpointStep(*job));
-    event->mutable_restarted()->set_reason(why);
+    event->mutable_restarted()->set_reason(reason);
   });
+  state_.Touch(job);
 }
 
 Demand Groups::DemandOf(const JobEntry& job, const Held& held) const {
@@ -327,16 +327,11 @@ void Groups::ResolveStuckGroups(const Members& members) {
   if (victim == nullptr) return;
   victim->active->group.stuck_since_ms = 0;
   victim->active->group.missing.clear();
+  victim->active->group.state_lost.clear();
   for (WorkerEntry* worker : state_.workers.AssignedTo(victim->uid())) {
     Release(worker, victim->job().name());
   }
-  state_.AddEvent(victim, [&](v1::Event* event) {
-    event->mutable_restarted()->set_from_step(LastCheckpointStep(*victim));
-    event->mutable_restarted()->set_reason(
-        "it held workers that an older job waited for, and too few to go on itself");
-  });
-  victim->job().set_restarts(victim->job().restarts() + 1);
-  state_.Touch(victim);
+  Restarted(victim, "it held workers that an older job waited for, and too few to go on itself");
 }
 
 void Groups::Cut(JobEntry* job, const Held& held, const std::vector<WorkerId>& added) {
@@ -391,6 +386,10 @@ void Groups::Start(JobEntry* job, const std::vector<WorkerEntry*>& ranks) {
     proto.set_numerics(ranks.front()->hello.numerics());
   }
   if (donor && group.disturbed) proto.set_recoveries(proto.recoveries() + 1);
+  if (!donor && !group.state_lost.empty() && HasProgress(*job)) {
+    ++job->active->trials.restarts;
+    Restarted(job, group.state_lost);
+  }
   proto.set_generation(proto.generation() + 1);
   proto.clear_workers();
   for (const WorkerEntry* worker : ranks) proto.add_workers(WorkerName(worker->id));
@@ -403,6 +402,8 @@ void Groups::Start(JobEntry* job, const std::vector<WorkerEntry*>& ranks) {
   // Between the two updates of a step its result may be there already.
   group.first_step = donor ? (ranks.front()->phases + 1) / 2 : step;
   job->active->waiting.clear();
+  // The new group tells its own.
+  job->active->trouble.clear();
   job->active->last_step_ms = state_.now.monotonic_ms;
   state_.jobs.SetIdle(job, false);
   if (proto.state() != v1::RUNNING) state_.SetState(job, v1::RUNNING, "workers were found");

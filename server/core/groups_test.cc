@@ -18,16 +18,17 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using testing::ToyRequest;
 using testing::World;
 
 using GroupsTest = testing::WorldTest;
 
 TEST_F(GroupsTest, AJobRunsFromSubmissionToItsEnd) {
-  EXPECT_EQ(world_.Create("first", 5, 2, 2)->reason(), "waiting for 2 workers; none is connected");
+  EXPECT_EQ(world_.Create("first", 5, 2, 2)->reason(), "needs 2 workers; none is connected");
   world_.AddWorker("w1");
   EXPECT_EQ(Job("first").state(), v1::PENDING);
-  EXPECT_EQ(Job("first").reason(), "waiting for 2 workers; only 1 is connected");
+  EXPECT_EQ(Job("first").reason(), "needs 2 workers; only 1 is connected");
   world_.AddWorker("w2");
   EXPECT_EQ(Job("first").state(), v1::RUNNING);
   EXPECT_EQ(Job("first").reason(), "computing on 2 workers");
@@ -51,7 +52,7 @@ TEST_F(GroupsTest, WorkersAreFreeOnlyOnceTheyDroppedTheJob) {
   ASSERT_TRUE(world_.Create("second", 5, 1, 1).ok());
   RunToStep("first", 1);
   EXPECT_EQ(world_.Cancel("first")->state(), v1::CANCELLED);
-  EXPECT_EQ(Job("second").reason(), "waiting for 1 worker; none is free");
+  EXPECT_EQ(Job("second").reason(), "needs 1 worker; none is free");
   world_.Quiesce();
   ExpectFinished("second");
 }
@@ -180,7 +181,7 @@ TEST_F(GroupsTest, TooFewSurvivorsWaitWithTheirState) {
   world_.Kill("w2");
   world_.Quiesce();
   EXPECT_EQ(Job("job1").state(), v1::RUNNING);
-  EXPECT_EQ(Job("job1").reason(), "waiting for 1 more CPU worker; none is free");
+  EXPECT_EQ(Job("job1").reason(), "needs 1 more CPU worker; none is free");
   world_.AddWorker("w3");
   world_.Quiesce();
   ExpectFinished("job1");
@@ -280,6 +281,40 @@ TEST_F(GroupsTest, AfterTheGraceTheJobGoesOnFromItsCheckpoint) {
   EXPECT_EQ(world_.sent("w2").back().start_generation().checkpoint(), "jobs/job1/checkpoints/5");
   world_.Quiesce();
   ExpectFinished("job1");
+  EXPECT_THAT(RestartedFrom("job1"), ElementsAre(5));
+}
+
+// Nobody else was there to go on from the checkpoint.
+TEST_F(GroupsTest, WhoComesBackAfterTheGraceIsGoneOnWithAndNothingWasRestarted) {
+  world_.AddWorker("w1");
+  v1::CreateJobRequest request = ToyRequest("job1", 20, 1, 1);
+  request.mutable_spec()->set_checkpoint_interval_steps(5);
+  ASSERT_TRUE(world_.Create(request).ok());
+  RunToStep("job1", 8);
+  world_.CutStream("w1");
+  world_.Pass(limits::kReattachGraceMs + limits::kTickIntervalMs);
+  EXPECT_EQ(Job("job1").reason(), "needs 1 worker; none is connected");
+  world_.Dial("w1");
+  world_.Quiesce();
+  ExpectFinished("job1");
+  EXPECT_THAT(RestartedFrom("job1"), IsEmpty());
+  EXPECT_EQ(Job("job1").restarts(), 0);
+  EXPECT_EQ(Job("job1").recoveries(), 1);
+}
+
+TEST_F(GroupsTest, ARestartIsCountedThoughTheCoordinatorWasRestartedBeforeIt) {
+  world_.AddWorker("w1");
+  ASSERT_TRUE(world_.Create("job1", 20, 1, 1).ok());
+  RunToStep("job1", 8);
+  world_.Kill("w1");
+  world_.Pass(limits::kReattachGraceMs + limits::kTickIntervalMs);
+  EXPECT_EQ(Job("job1").restarts(), 0);
+  world_.RestartCoordinator();
+  world_.AddWorker("w2");
+  world_.Quiesce();
+  ExpectFinished("job1");
+  EXPECT_THAT(RestartedFrom("job1"), ElementsAre(0));
+  EXPECT_EQ(Job("job1").restarts(), 1);
 }
 
 TEST_F(GroupsTest, WhoComesBackWithEmptyHandsIsNotWaitedFor) {
@@ -312,7 +347,7 @@ TEST_F(GroupsTest, WithoutFreeWorkersALostJobIsPendingAgain) {
   world_.Kill("w1");
   world_.Pass(limits::kReattachGraceMs + limits::kTickIntervalMs);
   EXPECT_EQ(Job("job1").state(), v1::PENDING);
-  EXPECT_EQ(Job("job1").reason(), "waiting for 1 worker; none is connected");
+  EXPECT_EQ(Job("job1").reason(), "needs 1 worker; none is connected");
   EXPECT_EQ(Job("job1").workers_size(), 0);
   // The committed steps were computed on a CPU: a GPU would not repeat them bit by bit.
   world_.AddWorker("g1", v1::CUDA);
@@ -353,8 +388,8 @@ TEST_F(GroupsTest, AJobThatGetsFurtherMayRestartWithoutEnd) {
     world_.Pass(limits::kReattachGraceMs + limits::kTickIntervalMs);
   }
   EXPECT_EQ(Job("job1").state(), v1::PENDING);
-  EXPECT_EQ(Job("job1").restarts(), 6);
   world_.AddWorker("w1");
+  EXPECT_EQ(Job("job1").restarts(), 6);
   world_.Quiesce();
   ExpectFinished("job1");
 }
@@ -398,12 +433,6 @@ TEST_F(GroupsTest, ADamagedCheckpointIsPassedOver) {
     const DamagedCheckpointInput again{world_.NextCall(), uid, location.checkpoint};
     EXPECT_EQ(world_.Call(again).status().code(), absl::StatusCode::kNotFound);
   }
-  // What the worker says about its failed download is no reason to fail the job.
-  v1::WorkerMessage failed;
-  failed.mutable_failed()->set_job("jobs/job1");
-  failed.mutable_failed()->set_generation(2);
-  failed.mutable_failed()->mutable_error()->set_code(static_cast<int>(absl::StatusCode::kDataLoss));
-  world_.Inject("w2", failed);
   world_.Quiesce();
   ExpectFinished("job1");
   bool from_five = false;

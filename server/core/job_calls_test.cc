@@ -87,7 +87,7 @@ TEST_F(JobCallsTest, ListsComeInPages) {
   ASSERT_EQ(page.jobs_size(), 2);
   EXPECT_EQ(page.jobs(0).name(), "jobs/job3");
   EXPECT_FALSE(page.jobs(0).has_spec());
-  EXPECT_THAT(page.jobs(0).reason(), HasSubstr("waiting for 1 worker"));
+  EXPECT_THAT(page.jobs(0).reason(), HasSubstr("needs 1 worker"));
   ASSERT_FALSE(page.next_page_token().empty());
   input.call = world_.NextCall();
   input.request.set_page_token(page.next_page_token());

@@ -38,14 +38,18 @@ struct Group {
   bool loss_counted = false;
   // The checkpoint that this generation began from; empty where it did not.
   std::string from_checkpoint;
-  // That checkpoint turned out to be damaged: what its restorer says about its failure is no news.
+  // That checkpoint turned out to be damaged: the next group begins from another one.
   bool checkpoint_damaged = false;
   // What its members hold is not to be gone on with: it led to results that differ from those of
   // others.
   bool distrusted = false;
   // A member was lost or left since the last generation was cut.
   bool disturbed = false;
+  // Why it ended, or who was lost after that.
   std::string disturbance;
+  // Why the state that its members held counts as lost; empty: it does not. One that comes back
+  // with it is still gone on with.
+  std::string state_lost;
   // Members of the last generation that are gone and may come back with their state until
   // `grace_until_ms`.
   std::set<WorkerId> missing;

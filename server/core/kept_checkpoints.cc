@@ -1,15 +1,30 @@
 #include "server/core/kept_checkpoints.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/limits.h"
 #include "common/service_limits.h"
+#include "server/core/groups.h"
+#include "spec/checkpoint_steps.h"
 
 namespace evograd {
 namespace {
+
+// What evaluations are compared by; nothing where this one has no finite value of it.
+absl::optional<double> ValueOf(const v1::KeepCheckpoints& keep, const v1::Evaluation& evaluation) {
+  const auto metric = evaluation.metrics().find(keep.best_metric());
+  if (metric == evaluation.metrics().end() || !std::isfinite(metric->second)) return absl::nullopt;
+  return metric->second;
+}
+
+bool IsBetter(const v1::KeepCheckpoints& keep, double value, double than) {
+  return keep.least() ? value < than : value > than;
+}
 
 // Null where there is no better one than none.
 const v1::Checkpoint* Best(const JobEntry& job) {
@@ -18,14 +33,10 @@ const v1::Checkpoint* Best(const JobEntry& job) {
   const v1::Checkpoint* best = nullptr;
   double best_value = 0;
   for (const auto& [step, checkpoint] : job.checkpoints) {
-    const auto metric = checkpoint.evaluation().metrics().find(keep.best_metric());
-    if (metric == checkpoint.evaluation().metrics().end() || !std::isfinite(metric->second)) {
-      continue;
-    }
-    const bool better = keep.least() ? metric->second < best_value : metric->second > best_value;
-    if (best != nullptr && !better) continue;
+    const absl::optional<double> value = ValueOf(keep, checkpoint.evaluation());
+    if (!value.has_value() || (best != nullptr && !IsBetter(keep, *value, best_value))) continue;
     best = &checkpoint;
-    best_value = metric->second;
+    best_value = *value;
   }
   return best;
 }
@@ -60,6 +71,35 @@ void MarkBest(MachineState* state, JobEntry* job) {
     checkpoint.set_best(&checkpoint == best);
     state->effects.records.push_back(CheckpointRecord{job->uid(), checkpoint});
   }
+}
+
+absl::optional<int64_t> BeyondUnstored(const JobEntry& job, int64_t phases) {
+  // A group that committed more had stored it, or had given it up.
+  const int64_t committed = job.job().committed_steps();
+  const int64_t end = std::min((phases + 1) / 2, committed + limits::kMaxPipelineDepth + 1);
+  for (int64_t step = std::max(committed, LastCheckpointStep(job) + 1); step < end; ++step) {
+    if (IsKeptStep(job.job().spec(), step)) return step;
+  }
+  return absl::nullopt;
+}
+
+void TellUnstoredBest(MachineState* state, JobEntry* job, const v1::Evaluation& evaluation) {
+  const v1::KeepCheckpoints& keep = job->job().spec().keep_checkpoints();
+  const absl::optional<double> value = ValueOf(keep, evaluation);
+  // Of the beginning there is none.
+  if (!value.has_value() || evaluation.step() == 0 || job->checkpoints.count(evaluation.step()) > 0)
+    return;
+  const v1::Checkpoint* best = Best(*job);
+  const absl::optional<double> kept =
+      best == nullptr ? absl::nullopt : ValueOf(keep, best->evaluation());
+  if (kept.has_value() && !IsBetter(keep, *value, *kept)) return;
+  state->AddNotice(
+      job, WorkerId(),
+      absl::StrCat("the best evaluation so far, step ", evaluation.step(), " with ",
+                   keep.best_metric(), " ", *value, ", has no checkpoint: it could not be stored",
+                   best == nullptr ? std::string()
+                                   : absl::StrCat("; the best that is kept is that of step ",
+                                                  best->step(), " with ", *kept)));
 }
 
 std::vector<v1::Checkpoint> TakeObsolete(MachineState* state, JobEntry* job) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/core/testing/world_test.h"
@@ -15,6 +16,7 @@
 namespace evograd {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -51,6 +53,12 @@ class KeptCheckpointsTest : public testing::WorldTest {
       if (checkpoint.best()) steps.push_back(checkpoint.step());
     }
     return steps;
+  }
+
+  void RunSome() {
+    std::vector<std::string> ids;
+    for (const auto& [id, worker] : world_.workers()) ids.push_back(id);
+    for (const std::string& id : ids) Turn(id);
   }
 
   // Of those that are evaluated after the start.
@@ -104,6 +112,92 @@ TEST_F(KeptCheckpointsTest, TheBestStaysWhateverIsLost) {
   ExpectFinished("job1");
   const int64_t best = Expected(request.spec(), false);
   EXPECT_THAT(Best(), ElementsAre(best));
+}
+
+// What is lost while the checkpoint of a step that is to be kept is under way.
+class LostMeanwhileTest : public KeptCheckpointsTest,
+                          public ::testing::WithParamInterface<const char*> {
+ protected:
+  void Lose() {
+    const std::string lost = GetParam();
+    const std::string first = Job("job1").workers(0).substr(8);
+    if (lost == "rank 0") {
+      world_.Kill(first);
+      world_.AddWorker(first + "a");
+    } else if (lost == "the stream of rank 0") {
+      world_.CutStream(first);
+    } else if (lost == "all streams") {
+      world_.RestartCoordinator();
+    } else {
+      std::vector<std::string> ids;
+      for (const auto& [id, worker] : world_.workers()) ids.push_back(id);
+      for (const std::string& id : ids) world_.Kill(id);
+      for (const std::string& id : ids) world_.AddWorker(id + "a");
+    }
+    for (const auto& [id, worker] : world_.workers()) world_.Dial(id);
+  }
+};
+
+TEST_P(LostMeanwhileTest, AllThatAreToBeKeptAre) {
+  world_.AddWorker("w1");
+  // It computes without waiting for others, so that it is ahead of rank 0.
+  world_.AddWorker("w2");
+  v1::CreateJobRequest request = Request();
+  request.mutable_spec()->set_max_workers(2);
+  request.mutable_spec()->set_pipeline_depth(3);
+  request.mutable_spec()->mutable_keep_checkpoints()->set_best_metric("score");
+  request.mutable_spec()->mutable_keep_checkpoints()->set_every_steps(kInterval);
+  ASSERT_TRUE(world_.Create(request).ok());
+  for (int64_t step = kInterval; step < kSteps; step += kInterval) {
+    world_.HoldUploads(true);
+    for (int64_t passed = 0; passed < 60'000; passed += 1000) {
+      world_.Quiesce();
+      world_.Pass(1000);
+    }
+    EXPECT_EQ(Job("job1").committed_steps(), step);
+    Lose();
+    world_.Quiesce();
+    world_.HoldUploads(false);
+    for (int64_t passed = 0; passed < 60'000 && Job("job1").committed_steps() <= step;
+         passed += limits::kTickIntervalMs) {
+      RunSome();
+      world_.Pass(limits::kTickIntervalMs);
+    }
+  }
+  world_.HoldUploads(false);
+  world_.RunUntilEnded("job1", 600'000);
+  ExpectFinished("job1");
+  EXPECT_THAT(Steps(), ElementsAre(5, 10, 15, 20, 25, 30, 35, 40));
+  EXPECT_THAT(Best(), ElementsAre(Expected(request.spec(), false)));
+}
+
+INSTANTIATE_TEST_SUITE_P(Lost, LostMeanwhileTest,
+                         ::testing::Values("rank 0", "the stream of rank 0", "all streams",
+                                           "all workers"));
+
+TEST_F(KeptCheckpointsTest, WhereTheBestCannotBeStoredThatIsSaid) {
+  world_.AddWorker("w1");
+  v1::CreateJobRequest request = Request();
+  request.mutable_spec()->mutable_keep_checkpoints()->set_best_metric("score");
+  ASSERT_TRUE(world_.Create(request).ok());
+  const int64_t best = Expected(request.spec(), false);
+  RunToStep("job1", best - 1);
+  const int64_t second = Best().at(0);
+  world_.RefuseUploads(true);
+  RunToStep("job1", best + 1);
+  world_.RefuseUploads(false);
+  EXPECT_THAT(
+      Notices("job1"),
+      ElementsAre(AllOf(HasSubstr(absl::StrCat("the best evaluation so far, step ", best, " with")),
+                        HasSubstr("has no checkpoint"),
+                        HasSubstr(absl::StrCat("is kept is that of step ", second)))));
+  // It was given up: what came of it is gone on with.
+  world_.CutStream("w1");
+  world_.Dial("w1");
+  world_.Quiesce();
+  ExpectFinished("job1");
+  EXPECT_EQ(Job("job1").restarts(), 0);
+  EXPECT_EQ(Notices("job1").size(), 1);
 }
 
 TEST_F(KeptCheckpointsTest, EachNthStays) {

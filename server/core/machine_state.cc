@@ -69,8 +69,7 @@ std::string MachineState::Reason(const JobEntry& job) const {
   }
   if (!job.active->waiting.empty()) return job.active->waiting;
   const int count = job.job().spec().min_workers();
-  const std::string text =
-      absl::StrCat("waiting for ", count, count == 1 ? " worker" : " workers", "; ");
+  const std::string text = absl::StrCat("needs ", count, count == 1 ? " worker" : " workers", "; ");
   const size_t connected = workers.all().size();
   if (connected >= static_cast<size_t>(count)) return text + "none is free for it";
   if (connected == 0) return text + "none is connected";

@@ -29,10 +29,10 @@ int CountUsable(const std::vector<WorkerId>& workers, const std::set<WorkerId>& 
       workers.begin(), workers.end(), [&](const WorkerId& id) { return avoided.count(id) == 0; }));
 }
 
-// "waiting for 2 workers; 1 is free".
+// "needs 2 workers; 1 is free", as what follows "waits: ".
 std::string WaitingText(const Demand& demand, const Pool& pool) {
   const int missing = demand.min_workers - demand.held;
-  std::string text = absl::StrCat("waiting for ", missing, demand.held > 0 ? " more " : " ");
+  std::string text = absl::StrCat("needs ", missing, demand.held > 0 ? " more " : " ");
   if (!demand.make.any()) absl::StrAppend(&text, v1::DeviceKind_Name(demand.make.kind), " ");
   absl::StrAppend(&text, missing == 1 ? "worker" : "workers");
   if (demand.make.any() && missing > 1 && pool.size() > 1) absl::StrAppend(&text, " of one kind");

@@ -160,7 +160,7 @@ TEST(PlacementPolicy, Waits) {
          0,
          {},
          {},
-         {{"a", "waiting for 2 workers; 1 is free"}}});
+         {{"a", "needs 2 workers; 1 is free"}}});
   Check({"none at all",
          {Job("a", 1, 1, 4)},
          0,
@@ -169,7 +169,7 @@ TEST(PlacementPolicy, Waits) {
          0,
          {},
          {},
-         {{"a", "waiting for 1 worker; none is free"}}});
+         {{"a", "needs 1 worker; none is free"}}});
   Check({"two kinds",
          {Job("a", 1, 3, 4)},
          2,
@@ -178,7 +178,7 @@ TEST(PlacementPolicy, Waits) {
          1,
          {},
          {},
-         {{"a", "waiting for 3 workers of one kind; 2 CPU and 1 CUDA are free"}}});
+         {{"a", "needs 3 workers of one kind; 2 CPU and 1 CUDA are free"}}});
   Check({"its own kind",
          {Job("a", 1, 1, 4, v1::CUDA)},
          2,
@@ -187,7 +187,7 @@ TEST(PlacementPolicy, Waits) {
          0,
          {},
          {},
-         {{"a", "waiting for 1 CUDA worker; none is free"}}});
+         {{"a", "needs 1 CUDA worker; none is free"}}});
   Check({"with survivors",
          {Job("a", 1, 3, 4, v1::CPU, 1)},
          1,
@@ -196,7 +196,7 @@ TEST(PlacementPolicy, Waits) {
          0,
          {},
          {},
-         {{"a", "waiting for 2 more CPU workers; 1 is free"}}});
+         {{"a", "needs 2 more CPU workers; 1 is free"}}});
 }
 
 TEST(PlacementPolicy, Order) {
@@ -210,7 +210,7 @@ TEST(PlacementPolicy, Order) {
          0,
          {},
          {},
-         {{"a", "waiting for 3 workers; 2 are free"}}});
+         {{"a", "needs 3 workers; 2 are free"}}});
   // The same with two connected: "a" may wait for ever, and "b" must not.
   Check({"a job that cannot be served holds nobody back",
          {Job("a", 1, 3, 3), Job("b", 2, 1, 1)},
@@ -220,7 +220,7 @@ TEST(PlacementPolicy, Order) {
          0,
          {{"b", "c1"}},
          {},
-         {{"a", "waiting for 3 workers; 2 are free"}}});
+         {{"a", "needs 3 workers; 2 are free"}}});
   Check({"who holds workers comes first",
          {Job("a", 1, 3, 3), Job("b", 2, 2, 2, v1::CPU, 1)},
          1,
@@ -229,7 +229,7 @@ TEST(PlacementPolicy, Order) {
          0,
          {{"b", "c1"}},
          {},
-         {{"a", "waiting for 3 workers; none is free"}}});
+         {{"a", "needs 3 workers; none is free"}}});
 }
 
 TEST(PlacementPolicy, Growth) {
@@ -253,7 +253,7 @@ TEST(PlacementPolicy, Growth) {
          0,
          {},
          {},
-         {{"b", "waiting for 2 workers; 1 is free"}}});
+         {{"b", "needs 2 workers; 1 is free"}}});
 }
 
 // A group is of one make: workers that compute differently are as another kind of device.
@@ -272,7 +272,7 @@ TEST(PlacementPolicy, EqualsComputeTogether) {
   begun.make.numerics = "AVX";
   placement = PlaceAll({begun}, workers);
   EXPECT_EQ(placement.waiting["a"],
-            "waiting for 1 CPU worker; none is free, and 3 others compute differently from those "
+            "needs 1 CPU worker; none is free, and 3 others compute differently from those "
             "that began the job (AVX)");
 }
 
@@ -285,7 +285,7 @@ TEST(PlacementPolicy, AvoidedWorkersAreNotThereForTheJob) {
   // The twin that avoids nobody has both.
   EXPECT_EQ(Join(PlaceAll({Job("a", 1, 1, 4)}, workers).starts["a"]), "c1,c2");
   demand.min_workers = 2;
-  EXPECT_EQ(PlaceAll({demand}, workers).waiting["a"], "waiting for 2 workers; 1 is free");
+  EXPECT_EQ(PlaceAll({demand}, workers).waiting["a"], "needs 2 workers; 1 is free");
   // It will not have its two soon, so it keeps nobody waiting.
   EXPECT_EQ(Join(PlaceAll({demand, Job("b", 2, 1, 1)}, workers).starts["b"]), "c1");
 }

@@ -67,6 +67,12 @@ bool SetAside::Covers(const WorkerId& worker, const std::string& job_uid, int64_
   return Find(worker, job_uid, now_ms) != nullptr || Find(worker, "", now_ms) != nullptr;
 }
 
+bool SetAside::CoversReturned(const WorkerId& worker, const std::string& job_uid,
+                              int64_t now_ms) const {
+  const Entry* entry = Find(worker, job_uid, now_ms);
+  return (entry != nullptr && !entry->process.empty()) || Find(worker, "", now_ms) != nullptr;
+}
+
 std::string SetAside::Reason(const WorkerId& worker, int64_t now_ms) const {
   // What holds for any job comes first.
   for (auto next = entries_.lower_bound({worker, ""});

@@ -42,6 +42,8 @@ class SetAside {
 
   // Whether the worker is set aside for this job, or for any.
   bool Covers(const WorkerId& worker, const std::string& job_uid, int64_t now_ms) const;
+  // The same of one that is back with what it held, whose losses do not count.
+  bool CoversReturned(const WorkerId& worker, const std::string& job_uid, int64_t now_ms) const;
   // "set aside for 8 s: no such address" or "not used for jobs/a for 8 s: cannot read /data"; empty
   // where it is used.
   std::string Reason(const WorkerId& worker, int64_t now_ms) const;

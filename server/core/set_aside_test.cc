@@ -86,6 +86,9 @@ TEST(SetAside, WhoComesBackWithWhatItHeldIsUsedAndItsProcessCountsOnce) {
   for (int64_t now = 0; now < 4; ++now) {
     EXPECT_EQ(set_aside.Lost({kW1, "p"}, kJob, "cut", now), 1);
     EXPECT_EQ(set_aside.Covers(kW1, "uid-a", now), now > 0);
+    EXPECT_FALSE(set_aside.CoversReturned(kW1, "uid-a", now));
+    // The question changes nothing.
+    EXPECT_EQ(set_aside.Covers(kW1, "uid-a", now), now > 0);
     set_aside.CameBack(kW1, "uid-a", now);
     EXPECT_FALSE(set_aside.Covers(kW1, "uid-a", now));
   }
@@ -93,6 +96,7 @@ TEST(SetAside, WhoComesBackWithWhatItHeldIsUsedAndItsProcessCountsOnce) {
   set_aside.Add({kW2, "p"}, kJob, "no data", 0);
   set_aside.CameBack(kW2, "uid-a", 0);
   EXPECT_TRUE(set_aside.Covers(kW2, "uid-a", 0));
+  EXPECT_TRUE(set_aside.CoversReturned(kW2, "uid-a", 0));
 }
 
 TEST(SetAside, WhatFailsSeldomIsRemembered) {

@@ -8,6 +8,7 @@
 // and uncommitted batches are the network's, the machines' and the disk's faults. The last line
 // says how often each thing happened: a walk that reached nothing would show.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <map>
@@ -37,7 +38,7 @@ class Walk {
  public:
   explicit Walk(uint64_t seed) : random_(seed) {
     for (const char* fault : {"kill", "rebirth", "cut", "freeze", "restart", "hold", "duplicate",
-                              "cancel", "leave", "stale"}) {
+                              "cancel", "leave", "stale", "slow"}) {
       // About half of the kinds of faults take part in a walk.
       weights_[fault] = Below(2) == 0 ? 0 : 1 + Below(8);
     }
@@ -70,6 +71,12 @@ class Walk {
     request.mutable_spec()->set_checkpoint_interval_steps(Below(2) * 4);
     request.mutable_spec()->set_max_restarts(1000);
     request.mutable_spec()->set_seed(static_cast<uint64_t>(Below(100)));
+    v1::KeepCheckpoints* keep = request.mutable_spec()->mutable_keep_checkpoints();
+    keep->set_every_steps(Below(2) * 3);
+    if (Below(2) == 0) {
+      request.mutable_spec()->set_evaluation_interval_steps(2);
+      keep->set_best_metric("score");
+    }
     ASSERT_TRUE(world_.Create(request).ok());
   }
 
@@ -136,6 +143,9 @@ class Walk {
       world_.worker(id)->LeaveUnasked("a collective ran past its deadline");
     } else if (Chance("stale", 200)) {
       InjectStale(id);
+    } else if (Chance("slow", 1000)) {
+      Count("slow");
+      world_.HoldUploads(Below(3) != 0);
     }
   }
 
@@ -177,6 +187,7 @@ class Walk {
   // Faults stop: every job ends in bounded time.
   void Calm() {
     if (holding_) world_.Commit();
+    world_.HoldUploads(false);
     for (int64_t passed = 0; passed < 2 * limits::kSetAsideMaxMs && !AllEnded(); passed += 1000) {
       for (const auto& [id, worker] : world_.workers()) world_.Dial(id);
       world_.Quiesce();
@@ -202,6 +213,7 @@ class Walk {
         << job.ShortDebugString();
     if (job.state() == v1::SUCCEEDED) {
       EXPECT_EQ(job.committed_steps(), job.spec().steps());
+      CheckKept(job);
     }
     HyperState state;
     int64_t step = 0;
@@ -209,6 +221,28 @@ class Walk {
       ++counts["steps checked"];
       EXPECT_EQ(checksum, testing::ComputeStep(job.spec(), step++, &state).state_checksum());
     }
+  }
+
+  // What the job asked to keep is there, whatever happened meanwhile.
+  void CheckKept(const v1::Job& job) {
+    const v1::JobSpec& spec = job.spec();
+    const std::map<int64_t, v1::Checkpoint>& stored = world_.disk().checkpoints(job.uid());
+    const int64_t every = spec.keep_checkpoints().every_steps();
+    for (int64_t step = every; every > 0 && step <= spec.steps(); step += every) {
+      EXPECT_EQ(stored.count(step), 1) << "step " << step << " of " << job.ShortDebugString();
+      ++counts["kept"];
+    }
+    if (spec.keep_checkpoints().best_metric().empty()) return;
+    double best = testing::Score(spec, spec.steps());
+    for (int64_t step = 2; step < spec.steps(); step += 2) {
+      best = std::max(best, testing::Score(spec, step));
+    }
+    double marked = -1;
+    for (const auto& [step, checkpoint] : stored) {
+      if (checkpoint.best()) marked = testing::Score(spec, step);
+    }
+    EXPECT_EQ(marked, best) << job.ShortDebugString();
+    ++counts["best"];
   }
 
   std::mt19937_64 random_;
@@ -233,9 +267,9 @@ TEST(Simulation, NoInterleavingBreaksAPromise) {
   for (const auto& [name, count] : counts) absl::StrAppend(&line, ", \"", name, "\": ", count);
   std::printf("%s}\n", line.c_str());
   // A walk that reaches nothing proves nothing.
-  for (const char* name :
-       {"kill", "rebirth", "cut", "freeze", "restart", "hold", "duplicate", "cancel", "leave",
-        "stale", "recoveries", "restarts from a checkpoint", "SUCCEEDED", "CANCELLED"}) {
+  for (const char* name : {"kill", "rebirth", "cut", "freeze", "restart", "hold", "duplicate",
+                           "cancel", "leave", "stale", "slow", "kept", "best", "recoveries",
+                           "restarts from a checkpoint", "SUCCEEDED", "CANCELLED"}) {
     EXPECT_GT(counts[name], 0) << name << " never happened";
   }
 }

@@ -122,7 +122,7 @@ void WorkerMessages::TakeBack(WorkerEntry* worker, const v1::HeldState& held) {
       worker->hello.device_kind() == job->record.device_kind &&
       (job->job().numerics().empty() || worker->hello.numerics() == job->job().numerics()) &&
       // A group that computes without it has left its state behind.
-      job->active->group.phase != GroupPhase::kRunning && groups_.MayComeBack(*job, *worker);
+      job->active->group.phase != GroupPhase::kRunning && !groups_.LeftOut(*job, *worker);
   if (useful) {
     groups_.Reattach(job, worker, held.generation());
   } else {
@@ -301,6 +301,7 @@ void WorkerMessages::Evaluated(JobEntry* job, const v1::Evaluation& evaluation) 
   *job->job().mutable_last_evaluation() = evaluation;
   JoinEvaluation(&state_, job, evaluation);
   state_.AddEvent(job, [&](v1::Event* event) { *event->mutable_evaluated() = evaluation; });
+  TellUnstoredBest(&state_, job, evaluation);
 }
 
 void WorkerMessages::FlushSteps(JobEntry* job, v1::StepsCommitted* steps) {
@@ -350,10 +351,6 @@ void WorkerMessages::Failed(WorkerEntry* worker, const v1::JobFailed& failed) {
   JobEntry* job = preparing ? state_.jobs.FindByUid(worker->job_uid)
                             : Current(*worker, failed.job(), failed.generation());
   if (job == nullptr) return;
-  const bool data_loss = failed.error().code() == static_cast<int>(absl::StatusCode::kDataLoss);
-  if (data_loss && job->active->group.checkpoint_damaged) {
-    return groups_.Release(worker, job->job().name());
-  }
   v1::JobError error = failed.error();
   error.set_worker(WorkerName(worker->id));
   if (error.message().size() > limits::kMaxJobErrorBytes) {
@@ -366,7 +363,8 @@ void WorkerMessages::Failed(WorkerEntry* worker, const v1::JobFailed& failed) {
 }
 
 void WorkerMessages::Prepared(WorkerEntry* worker, const v1::JobPrepared& prepared) {
-  if (worker->phase == WorkerPhase::kPreparing && worker->job_uid == prepared.job_uid()) {
+  if (worker->phase == WorkerPhase::kPreparing && worker->job_uid == prepared.job_uid() &&
+      worker->job_name == prepared.job()) {
     groups_.WorkerPrepared(worker);
   }
 }

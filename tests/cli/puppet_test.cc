@@ -404,7 +404,7 @@ TEST_F(PuppetTest, WithoutABestCheckpointItIsSaidWhy) {
 
 TEST_F(PuppetTest, WhereADownloadCannotGoIsToldBeforeItComes) {
   puppet_.SetCheckpoints(5);
-  for (const std::string out : {TestPath("none/file"), TestPath("none/"), std::string("''")}) {
+  for (const std::string& out : {TestPath("none/file"), TestPath("none/"), std::string("''")}) {
     const Outcome outcome = Verb("download puppet --out " + out);
     EXPECT_NE(outcome.exit_code, 0) << out;
     EXPECT_EQ(puppet_.downloads(), 0) << out;

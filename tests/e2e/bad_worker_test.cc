@@ -127,7 +127,7 @@ TEST_F(BadWorkerTest, AnOnlyWorkerThatStandsStillIsReplaced) {
   const StoppedThread engine(ThreadOf(cluster_.worker("w1").pid(), "engine"));
   ASSERT_TRUE(engine.stopped()) << std::strerror(errno);
   cluster_.WaitForWorker("w1", v1::BUSY, "was told to drop jobs/alone");
-  EXPECT_TRUE(absl::StrContains(cluster_.Get("alone").reason(), "waiting for 1 CPU worker"))
+  EXPECT_TRUE(absl::StrContains(cluster_.Get("alone").reason(), "needs 1 CPU worker"))
       << cluster_.Get("alone").reason();
   cluster_.StartWorker("w2");
   ExpectReferenceResult(cluster_.WaitForEnd("alone"));

@@ -96,7 +96,7 @@ TEST_F(ManyPendingTest, OthersRunAndNothingIsLost) {
   using States = std::map<v1::JobState, int>;
   EXPECT_EQ(CountByState(), (States{{v1::PENDING, kPending}, {v1::SUCCEEDED, 1}}));
   const std::string reason = cluster_.Get("waits-77").reason();
-  EXPECT_TRUE(absl::StrContains(reason, "waiting for 2")) << reason;
+  EXPECT_TRUE(absl::StrContains(reason, "needs 2")) << reason;
 
   cluster_.KillCoordinator();
   cluster_.StartCoordinator();

@@ -101,6 +101,7 @@ class Service {
     request.mutable_spec()->set_pipeline_depth(static_cast<int>(1 + Below(4)));
     request.mutable_spec()->set_checkpoint_interval_steps(Below(2) * 3);
     request.mutable_spec()->set_max_restarts(1000);
+    request.mutable_spec()->mutable_keep_checkpoints()->set_every_steps(Below(3));
     Step(CreateJobInput{NextCall(), request, absl::StrCat("uid-", number), ""});
   }
 
@@ -286,6 +287,15 @@ class Service {
       if (!IsEnded(job.state()) || job.state() == v1::FAILED) {
         violations_.push_back(job.ShortDebugString());
       }
+      const int64_t every = job.spec().keep_checkpoints().every_steps();
+      for (int64_t kept = every; every > 0 && kept <= job.committed_steps(); kept += every) {
+        // The last ones of a cancelled job may have been under way.
+        if (job.state() != v1::SUCCEEDED) break;
+        ++counts["kept"];
+        if (disk_.checkpoints(uid).count(kept) == 0) {
+          violations_.push_back(absl::StrCat(job.name(), " did not keep step ", kept));
+        }
+      }
       HyperState state;
       int64_t step = 0;
       for (const uint64_t checksum : disk_.steps(uid)) {
@@ -327,7 +337,7 @@ TEST(AgentCoordinatorTest, TheTwoMachinesAgree) {
   for (const auto& [name, count] : counts) absl::StrAppend(&line, ", \"", name, "\": ", count);
   std::printf("%s}\n", line.c_str());
   for (const char* name : {"kill", "cut", "freeze", "restart", "break", "cancel", "checkpoints",
-                           "held state again", "recoveries", "restarts", "SUCCEEDED"}) {
+                           "held state again", "kept", "recoveries", "restarts", "SUCCEEDED"}) {
     EXPECT_GT(counts[name], 0) << name << " never happened";
   }
 }

@@ -88,9 +88,10 @@ EngineRunner::Options Agent::RunnerOptions() {
     Dispatch(RendezvousPut{generation, key, value});
   };
   options.download = [this](const std::string& name) {
-    return download_.DownloadPatiently([this] { return stub(); }, name,
-                                       absl::Milliseconds(limits::kRestorePatienceMs),
-                                       [this](const std::string& text) { SayLine(text); });
+    CheckpointTransfer::DownloadOptions download;
+    download.say = [this](const std::string& text) { SayLine(text); };
+    download.trouble = [this](const std::string& text) { Dispatch(RestoreTrouble{text}); };
+    return download_.DownloadPatiently([this] { return stub(); }, name, download);
   };
   return options;
 }

@@ -364,6 +364,10 @@ TEST_F(AgentTest, ARestoreWaitsForABusyCoordinator) {
   options.committed = 3;
   coordinator_.RefuseDownloads({grpc::StatusCode::RESOURCE_EXHAUSTED, "busy"}, 3);
   Start("w1", 2, options);
+  EXPECT_EQ(coordinator_.Hear("w1").trouble().text(),
+            "jobs/a/checkpoints/2 could not be fetched yet, trying again: busy");
+  const v1::WorkerMessage over = coordinator_.Hear("w1");
+  EXPECT_TRUE(over.has_trouble() && over.trouble().text().empty()) << over.DebugString();
   ExpectResults("w1", 2, 2, 1);
   EXPECT_TRUE(worker.WaitForLine("could not be fetched yet, trying again: busy"));
   // The next step may be over, too.
@@ -375,6 +379,7 @@ TEST_F(AgentTest, ARestoreWaitsForABusyCoordinator) {
   coordinator_.RefuseDownloads({grpc::StatusCode::UNAVAILABLE, "away"}, 1'000'000);
   Start("w1", 3, options);
   EXPECT_TRUE(worker.WaitForLine("trying again: away"));
+  EXPECT_TRUE(coordinator_.Hear("w1").has_trouble());
   End("w1", 3);
   EXPECT_TRUE(coordinator_.Hear("w1").has_generation_left());
 }

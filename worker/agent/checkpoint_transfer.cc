@@ -13,6 +13,7 @@
 #include "grpcpp/grpcpp.h"
 #include "spec/retry.h"
 #include "worker/agent/backoff.h"
+#include "worker/agent/trouble_teller.h"
 
 namespace evograd::agent {
 namespace {
@@ -109,34 +110,41 @@ absl::StatusOr<std::string> CheckpointTransfer::Download(v1::WorkerService::Stub
   }
   const grpc::Status status = reader->Finish();
   if (static_cast<int64_t>(bytes.size()) > stated.size_bytes()) {
-    return absl::DataLossError(absl::StrCat("checkpoint ", name, " came with more than the ",
-                                            stated.size_bytes(), " bytes that were stated"));
+    return absl::DataLossError(absl::StrCat("it came with more than the ", stated.size_bytes(),
+                                            " bytes that were stated"));
   }
   if (!status.ok()) return ToStatus(status);
   if (static_cast<int64_t>(bytes.size()) != stated.size_bytes() ||
       Sha256Of(bytes) != stated.sha256()) {
-    return absl::DataLossError(absl::StrCat("checkpoint ", name, ": the ", bytes.size(),
-                                            " bytes that came are not those that were stated"));
+    return absl::DataLossError(
+        absl::StrCat("the ", bytes.size(), " bytes that came are not those that were stated"));
   }
   return bytes;
 }
 
 absl::StatusOr<std::string> CheckpointTransfer::DownloadPatiently(
     const std::function<std::shared_ptr<v1::WorkerService::StubInterface>()>& stub,
-    const std::string& name, absl::Duration patience,
-    const std::function<void(const std::string&)>& say) {
+    const std::string& name, const DownloadOptions& options) {
   Backoff backoff(absl::Milliseconds(limits::kReconnectMinMs),
                   absl::Milliseconds(limits::kReconnectMaxMs));
-  const auto until = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(patience);
+  // One that stalled held a place at the coordinator that others wait for.
+  Backoff after_stall(absl::Milliseconds(limits::kRetryRoomMs),
+                      absl::Milliseconds(limits::kMaxRetryDelayMs));
+  TroubleTeller trouble(options.trouble, absl::Milliseconds(limits::kTroubleIntervalMs));
+  const auto until = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(options.patience);
   while (true) {
     const auto now_stub = stub();
     absl::StatusOr<std::string> bytes = Download(now_stub.get(), name);
+    if (bytes.ok()) trouble.Over();
     if (bytes.ok() || stopped_.IsSet() || !MayPass(bytes.status())) return bytes;
     if (std::chrono::steady_clock::now() >= until) return bytes;
-    say(absl::StrCat(
-        name, " could not be fetched yet, trying again: ", std::string(bytes.status().message())));
+    const std::string text =
+        absl::StrCat(name, " could not be fetched yet, trying again: ", bytes.status().message());
+    options.say(text);
+    trouble.Tell(text);
+    Backoff& own = absl::IsDeadlineExceeded(bytes.status()) ? after_stall : backoff;
     const absl::Duration pause =
-        AtLeast(GetRetryDelay(bytes.status()), backoff.Next(Jitter()), Jitter());
+        AtLeast(GetRetryDelay(bytes.status()), own.Next(Jitter()), Jitter());
     if (wait_(pause)) return absl::CancelledError("stopped");
   }
 }

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/service_limits.h"
 #include "proto/evograd/v1/worker_service.grpc.pb.h"
 #include "worker/agent/steady_flag.h"
 
@@ -25,6 +26,15 @@ class CheckpointTransfer {
  public:
   // How to wait between two tries; whether Stop came meanwhile. Null: lets so much time pass.
   using Wait = std::function<bool(absl::Duration)>;
+
+  struct DownloadOptions {
+    // Gives up when so much time has passed.
+    absl::Duration patience = absl::Milliseconds(limits::kRestorePatienceMs);
+    // One line for a person before each new try.
+    std::function<void(const std::string&)> say;
+    // Why the checkpoint is not there yet, for the job's user, as TroubleTeller tells it.
+    std::function<void(const std::string&)> trouble;
+  };
 
   explicit CheckpointTransfer(Wait wait = nullptr);
 
@@ -39,12 +49,10 @@ class CheckpointTransfer {
                                        const std::string& name);
 
   // The same again and again, each time of `stub()`, while the coordinator is busy, away, or cuts
-  // the transfer short, and never sooner than the coordinator asked for (spec/retry.h); gives up
-  // when so much time has passed. `say` gets a line before each new try.
+  // the transfer short, and never sooner than the coordinator asked for (spec/retry.h).
   absl::StatusOr<std::string> DownloadPatiently(
       const std::function<std::shared_ptr<v1::WorkerService::StubInterface>()>& stub,
-      const std::string& name, absl::Duration patience,
-      const std::function<void(const std::string&)>& say);
+      const std::string& name, const DownloadOptions& options);
 
   // The transfer that runs, and all to come before Restart, end with CANCELLED.
   void Stop();

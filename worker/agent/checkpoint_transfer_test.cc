@@ -26,6 +26,14 @@ class CheckpointTransferTest : public testing::Test {
     return header;
   }
 
+  // Patient, and says nothing.
+  static CheckpointTransfer::DownloadOptions Quiet() {
+    CheckpointTransfer::DownloadOptions options;
+    options.patience = absl::Hours(1);
+    options.say = options.trouble = [](const std::string&) {};
+    return options;
+  }
+
   FakeCoordinator coordinator_;
   std::unique_ptr<v1::WorkerService::Stub> stub_;
   CheckpointTransfer transfer_;
@@ -74,8 +82,10 @@ TEST_F(CheckpointTransferTest, PatienceEnds) {
   std::shared_ptr<v1::WorkerService::StubInterface> stub = std::move(stub_);
   int tries = 0;
   const auto download = [&](absl::Duration patience) {
-    return transfer_.DownloadPatiently([&] { return stub; }, "name", patience,
-                                       [&](const std::string&) { ++tries; });
+    CheckpointTransfer::DownloadOptions options = Quiet();
+    options.patience = patience;
+    options.say = [&](const std::string&) { ++tries; };
+    return transfer_.DownloadPatiently([&] { return stub; }, "name", options);
   };
   EXPECT_TRUE(absl::IsResourceExhausted(download(absl::Milliseconds(200)).status()));
   EXPECT_GE(tries, 1);
@@ -97,8 +107,7 @@ TEST_F(CheckpointTransferTest, NobodyComesBeforeTheCoordinatorAskedFor) {
   coordinator_.Store("name", "bytes");
   std::shared_ptr<v1::WorkerService::StubInterface> stub = std::move(stub_);
   const auto download = [&] {
-    return transfer.DownloadPatiently([&] { return stub; }, "name", absl::Hours(1),
-                                      [](const std::string&) {});
+    return transfer.DownloadPatiently([&] { return stub; }, "name", Quiet());
   };
   coordinator_.RefuseDownloads(
       OfCoordinator(grpc::StatusCode::RESOURCE_EXHAUSTED, "busy", absl::Seconds(7)), 2);
@@ -114,6 +123,31 @@ TEST_F(CheckpointTransferTest, NobodyComesBeforeTheCoordinatorAskedFor) {
   EXPECT_EQ(download().value(), "bytes");
   ASSERT_EQ(pauses.size(), 2);
   for (const absl::Duration pause : pauses) EXPECT_LT(pause, absl::Seconds(1));
+  // One that stalls comes back later and later.
+  pauses.clear();
+  coordinator_.RefuseDownloads({grpc::StatusCode::DEADLINE_EXCEEDED, "stalled"}, 3);
+  EXPECT_EQ(download().value(), "bytes");
+  ASSERT_EQ(pauses.size(), 3);
+  EXPECT_GE(pauses[0], absl::Milliseconds(limits::kRetryRoomMs));
+  EXPECT_GE(pauses[2], absl::Milliseconds(2 * limits::kRetryRoomMs));
+}
+
+TEST_F(CheckpointTransferTest, WhatCannotBeFetchedIsToldOnceAndThatItIsOver) {
+  CheckpointTransfer transfer([](absl::Duration) { return false; });
+  coordinator_.Store("name", "bytes");
+  std::shared_ptr<v1::WorkerService::StubInterface> stub = std::move(stub_);
+  std::vector<std::string> troubles;
+  CheckpointTransfer::DownloadOptions options = Quiet();
+  options.trouble = [&](const std::string& text) { troubles.push_back(text); };
+  const auto download = [&] {
+    return transfer.DownloadPatiently([&] { return stub; }, "name", options);
+  };
+  EXPECT_EQ(download().value(), "bytes");
+  EXPECT_TRUE(troubles.empty());
+  coordinator_.RefuseDownloads({grpc::StatusCode::UNAVAILABLE, "the folder is away"}, 3);
+  EXPECT_EQ(download().value(), "bytes");
+  EXPECT_EQ(troubles, (std::vector<std::string>{
+                          "name could not be fetched yet, trying again: the folder is away", ""}));
 }
 
 TEST_F(CheckpointTransferTest, NothingIsTransferredBetweenStopAndRestart) {

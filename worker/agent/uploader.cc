@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "spec/retry.h"
 #include "worker/agent/backoff.h"
+#include "worker/agent/trouble_teller.h"
 
 namespace evograd::agent {
 namespace {
@@ -72,7 +73,8 @@ void Uploader::Loop() {
 
 absl::Status Uploader::UploadUntilStored() {
   Backoff backoff(options_.retry_min, options_.retry_max);
-  trouble_told_.clear();
+  // That it is over the coordinator sees by itself.
+  TroubleTeller trouble(options_.trouble, options_.trouble_interval);
   mutex_.Lock();
   v1::UploadCheckpointRequest header = header_;
   const std::shared_ptr<const std::string> bytes = bytes_;
@@ -88,24 +90,12 @@ absl::Status Uploader::UploadUntilStored() {
         absl::StrCat("the checkpoint of step ", header.step(),
                      " is not stored yet, trying again: ", std::string(status.message()));
     options_.say(absl::StrCat(header.job(), ": ", text));
-    SayTrouble(text);
+    trouble.Tell(text);
     const absl::Duration pause = AtLeast(GetRetryDelay(status), backoff.Next(Jitter()), Jitter());
     if (options_.wait ? options_.wait(pause) : stopped_.WaitFor(pause)) {
       return absl::CancelledError("the upload was stopped");
     }
   }
-}
-
-void Uploader::SayTrouble(const std::string& text) {
-  const auto now = std::chrono::steady_clock::now();
-  const bool first = trouble_told_.empty();
-  if (!first && (text == trouble_told_ ||
-                 now - trouble_told_at_ < absl::ToChronoNanoseconds(options_.trouble_interval))) {
-    return;
-  }
-  trouble_told_ = text;
-  trouble_told_at_ = now;
-  options_.trouble(text);
 }
 
 }  // namespace evograd::agent

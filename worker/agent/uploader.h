@@ -5,7 +5,6 @@
 #ifndef EVOGRAD_WORKER_AGENT_UPLOADER_H_
 #define EVOGRAD_WORKER_AGENT_UPLOADER_H_
 
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -55,14 +54,10 @@ class Uploader {
  private:
   void Loop();
   absl::Status UploadUntilStored();
-  void SayTrouble(const std::string& text);
 
   const Options options_;
   CheckpointTransfer transfer_;
   SteadyFlag stopped_;
-  // The uploader thread's own: what was last told of the present upload, and when.
-  std::string trouble_told_;
-  std::chrono::steady_clock::time_point trouble_told_at_;
 
   absl::Mutex mutex_;
   bool exit_ ABSL_GUARDED_BY(mutex_) = false;

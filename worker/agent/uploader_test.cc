@@ -115,6 +115,27 @@ TEST_F(UploaderTest, TroubleIsToldAtOnceAndWhenItChanges) {
   EXPECT_EQ(troubles(), 3);
 }
 
+TEST_F(UploaderTest, WhatTheCoordinatorCannotStoreForAWhileIsTriedAgainLaterAndLater) {
+  std::vector<absl::Duration> pauses;
+  Uploader::Options options = Options();
+  options.retry_min = absl::Seconds(1);
+  options.retry_max = absl::Seconds(100);
+  options.wait = [&](absl::Duration pause) {
+    pauses.push_back(pause);
+    if (pauses.size() == 4) coordinator_.RefuseUploads(grpc::Status::OK);
+    return false;
+  };
+  coordinator_.RefuseUploads(
+      OfCoordinator(grpc::StatusCode::UNAVAILABLE, "the folder checkpoints/ is away"));
+  Uploader uploader(options);
+  Start(&uploader);
+  EXPECT_TRUE(WaitForOutcome().ok());
+  EXPECT_TRUE(WaitForTrouble("step 7 is not stored yet, trying again: the folder checkpoints/"));
+  EXPECT_EQ(troubles(), 1);
+  ASSERT_EQ(pauses.size(), 4);
+  EXPECT_GE(pauses[3], absl::Seconds(4));
+}
+
 TEST_F(UploaderTest, NobodyComesBeforeTheCoordinatorAskedFor) {
   std::vector<absl::Duration> pauses;
   Uploader::Options options = Options();

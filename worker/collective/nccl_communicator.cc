@@ -9,6 +9,7 @@
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
@@ -293,6 +294,14 @@ absl::Status NcclCommunicator::Initialise(const ncclUniqueId& id, const Rendezvo
       status = absl::DeadlineExceededError(absl::StrCat(
           "not every rank connected within ", absl::FormatDuration(options_.connect_timeout)));
     }
+  }
+  // NCCL does not tell which.
+  if (absl::IsDeadlineExceeded(status) || absl::IsUnavailable(status)) {
+    std::vector<int> others;
+    for (int rank = 0; rank < options_.size; ++rank) {
+      if (rank != options_.rank) others.push_back(rank);
+    }
+    status = Suspecting(others, std::move(status));
   }
   return status.ok() ? status : Fail(std::move(status));
 }

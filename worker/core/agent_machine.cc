@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "spec/checkpoint_steps.h"
 #include "worker/core/failure.h"
 
 namespace evograd::agent {
@@ -241,7 +242,7 @@ void AgentMachine::On(EngineOutcome outcome) {
       holding_->in_doubt = false;
       // What was just restored is stored.
       if (!membership_->start.donor_holds_state() && !membership_->start.checkpoint().empty()) {
-        membership_->serialised_step = completed();
+        membership_->serialised_step = membership_->settled_step = completed();
         membership_->final_stored = completed() == steps();
       }
       return KeepForSending(std::move(outcome.results), membership_->committed);
@@ -274,24 +275,32 @@ void AgentMachine::On(const UploadOutcome& outcome) {
   // One that is refused is not made again at once either.
   holding_->unstored_seconds -= std::exchange(holding_->serialised_seconds, 0);
   const bool final = ended.step == steps();
+  const bool kept = IsKeptStep(membership_->start.spec(), ended.step);
   if (outcome.status.ok()) {
+    membership_->settled_step = ended.step;
     membership_->final_stored = final;
     return;
   }
-  const std::string what =
-      absl::StrCat("the checkpoint of step ", ended.step,
-                   " could not be stored: ", std::string(outcome.status.message()));
-  // Without one of the earlier ones the job only has more to do again, should all workers be lost.
-  if (!final) {
-    TellTrouble(what);
-    return Note(absl::StrCat(membership_->start.job(), ": ", what));
+  const std::string what = absl::StrCat(
+      "the checkpoint of step ", ended.step, kept && !final ? ", which was to be kept," : "",
+      " could not be stored: ", std::string(outcome.status.message()));
+  // Of the last step, or refused to this generation only: the next one stores it.
+  if (final || (kept && EndsOnlyTheGeneration(outcome.status))) {
+    return Fail(absl::Status(outcome.status.code(), what), v1::EVERYWHERE);
   }
-  Fail(absl::Status(outcome.status.code(), what), v1::EVERYWHERE);
+  // Without one of the earlier ones the job only has more to do again, should all workers be lost.
+  membership_->settled_step = ended.step;
+  TellTrouble(what);
+  Note(absl::StrCat(membership_->start.job(), ": ", what));
 }
 
 void AgentMachine::On(const UploadTrouble& trouble) {
   // It may come after its upload was told to stop, when there is another job already.
   if (uploading_ && !uploading_->stopping) TellTrouble(trouble.text);
+}
+
+void AgentMachine::On(const RestoreTrouble& trouble) {
+  if (running_ && IsCurrent(running_->generation)) TellTrouble(trouble.text);
 }
 
 void AgentMachine::TellTrouble(const std::string& text) {

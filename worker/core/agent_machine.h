@@ -10,6 +10,8 @@
 //   kept until the coordinator says what becomes of it.
 // - At most one engine task and one upload run at a time. A checkpoint that is due while one is
 //   under way is left out: training waits for none but the last and those that the job is to keep.
+// - No step is made from a state whose checkpoint is to be kept before that is stored, or refused
+//   for good: whoever is lost meanwhile, the state is made again.
 //
 // Threads: one at a time. Handle never fails: what makes no sense is ignored.
 //
@@ -53,6 +55,8 @@ class AgentMachine {
     int64_t serialised_step = -1;
     // Its bytes wait for the acknowledgement of all their steps.
     bool upload_due = false;
+    // The last step whose checkpoint was stored, or refused for good; -1 before the first.
+    int64_t settled_step = -1;
     bool final_stored = false;
     std::optional<v1::JobFinished> final_figures;
     // JobFinished was sent.
@@ -115,6 +119,7 @@ class AgentMachine {
   void On(EngineOutcome outcome);
   void On(const UploadOutcome& outcome);
   void On(const UploadTrouble& trouble);
+  void On(const RestoreTrouble& trouble);
   void On(const RendezvousPut& put);
   // For the user of the membership's job.
   void TellTrouble(const std::string& text);
@@ -148,6 +153,8 @@ class AgentMachine {
   void Leave(const std::string& reason, const std::vector<int>& suspects = {});
 
   bool CheckpointDue() const;
+  // Rank 0: the state's checkpoint is to be kept, and is not stored yet.
+  bool AwaitsKept() const;
   bool SlotFree() const { return !membership_->upload_due && !uploading_; }
   // Whether the membership is this one and goes on.
   bool IsCurrent(int64_t generation) const;

@@ -191,6 +191,18 @@ TEST_F(AgentMachineStreamTest, ACheckpointIsUploadedOnceItsStepsAreAcknowledged)
   EXPECT_EQ(Done(12, {5}), "serialise");
 }
 
+TEST_F(AgentMachineStreamTest, TroubleOfARestoreIsToldWhileItsGenerationLasts) {
+  Connect();
+  StartOptions options;
+  options.checkpoint = "jobs/a/checkpoints/5";
+  Start(1, options);
+  EXPECT_EQ(Empty(), "join g1");
+  EXPECT_EQ(Do(RestoreTrouble{"busy"}), "trouble busy");
+  EXPECT_EQ(Do(RestoreTrouble{""}), "trouble ");
+  EXPECT_EQ(End(1), "close; stop engine");
+  EXPECT_EQ(Do(RestoreTrouble{"busy"}), "");
+}
+
 TEST_F(AgentMachineStreamTest, TroubleOfAnUploadThatWasStoppedIsToldOfNoOtherJob) {
   StartJob(Short(100, 4, 2));
   Done(2, {0});
@@ -218,6 +230,71 @@ TEST_F(AgentMachineStreamTest, TrainingWaitsForACheckpointThatIsToBeKept) {
   EXPECT_EQ(Done(6, {2}), "results g1 [2]; step forget<2");
   EXPECT_EQ(Done(8, {3}), "");
   EXPECT_EQ(Uploaded(), "serialise");
+  // What comes after it is computed only when it is stored.
+  EXPECT_EQ(Done(8), "");
+  EXPECT_EQ(Ack(1, 3), "results g1 [3]");
+  EXPECT_EQ(Ack(1, 4), "upload g1 step 4");
+  EXPECT_EQ(Do(UploadTrouble{"no space"}), "trouble no space");
+  EXPECT_EQ(Uploaded(), "step forget<4");
+}
+
+// Rank 0 stands at step 2, whose checkpoint is to be kept and is being uploaded.
+class KeptStepTest : public MachineScript {
+ protected:
+  KeptStepTest() {
+    options_ = Short(100, 100, 0);
+    options_.keep_every = 2;
+    StartJob(options_);
+    Done(2, {0});
+    EXPECT_EQ(Done(4, {1}), "serialise");
+    EXPECT_EQ(Done(4), "");
+    EXPECT_EQ(Ack(1, 1), "results g1 [1]");
+    EXPECT_EQ(Ack(1, 2), "upload g1 step 2");
+    options_.committed = 2;
+    options_.donor_holds_state = true;
+  }
+
+  StartOptions options_;
+};
+
+TEST_F(KeptStepTest, AnotherGenerationBeginsAtTheStepAndStoresIt) {
+  EXPECT_EQ(End(1), "close; stop upload; leave");
+  EXPECT_EQ(Done(4), "left jobs/a g1 phases=4");
+  EXPECT_EQ(Uploaded(absl::CancelledError("stopped")), "");
+  EXPECT_EQ(Start(2, options_), "open g2; join g2");
+  EXPECT_EQ(Done(4), "serialise");
+  EXPECT_EQ(Done(4), "upload g2 step 2");
+  EXPECT_EQ(Uploaded(), "step forget<2");
+}
+
+TEST_F(KeptStepTest, WithoutAStreamItIsWaitedForTheNext) {
+  EXPECT_EQ(Do(StreamDown{}), "stop upload");
+  EXPECT_EQ(Uploaded(absl::CancelledError("stopped")), "");
+  EXPECT_EQ(Connect(), "hello jobs/a g1 phases=4");
+  EXPECT_EQ(End(1), "close; leave");
+  EXPECT_EQ(Done(4), "left jobs/a g1 phases=4");
+}
+
+TEST_F(KeptStepTest, RefusedToTheGenerationItIsLeftToTheNext) {
+  EXPECT_EQ(Uploaded(absl::AbortedError("stale")), "close; leave");
+  EXPECT_EQ(Done(4),
+            "left jobs/a g1 phases=4 (the checkpoint of step 2, which was to be kept, could not be "
+            "stored: stale)");
+}
+
+TEST_F(KeptStepTest, RefusedForGoodItIsTold) {
+  EXPECT_EQ(Uploaded(absl::InvalidArgumentError("too large")),
+            "trouble the checkpoint of step 2, which was to be kept, could not be stored: too "
+            "large; step forget<2");
+}
+
+// Another rank was, between the two updates of the step after it, when the donor was lost.
+TEST_F(KeptStepTest, AStateBetweenTwoStepsIsGoneOnWith) {
+  End(1);
+  Uploaded(absl::CancelledError("stopped"));
+  EXPECT_EQ(Done(5), "left jobs/a g1 phases=5");
+  EXPECT_EQ(Start(2, options_), "open g2; join g2");
+  EXPECT_EQ(Done(5), "step forget<2");
 }
 
 TEST_F(AgentMachineStreamTest, ACheckpointIsDueWhenTheStepsSinceTookSoLong) {

@@ -75,11 +75,8 @@ void AgentMachine::Work() {
     if (donor && membership_->committed >= steps()) Finish();
     return;
   }
-  if (donor && CheckpointDue()) {
-    if (SlotFree()) return Run(EngineTask::kSerialise);
-    // What the user asked to keep is not left out.
-    if (IsKeptStep(start.spec(), completed())) return;
-  }
+  if (donor && CheckpointDue() && SlotFree()) return Run(EngineTask::kSerialise);
+  if (donor && AwaitsKept()) return;
   const int64_t depth = start.spec().pipeline_depth();
   const bool room = static_cast<int64_t>(membership_->unsent.size()) < depth;
   if (completed() < membership_->committed + depth && room) Run(EngineTask::kStep);
@@ -94,6 +91,11 @@ bool AgentMachine::CheckpointDue() const {
       std::max<double>(spec.checkpoint_interval_seconds(),
                        limits::kCheckpointCostRatio * holding_->serialise_seconds);
   return spec.checkpoint_interval_seconds() > 0 && holding_->unstored_seconds >= seconds;
+}
+
+bool AgentMachine::AwaitsKept() const {
+  return holding_->phases % 2 == 0 && membership_->settled_step != completed() &&
+         IsKeptStep(membership_->start.spec(), completed());
 }
 
 void AgentMachine::Finish() {

@@ -62,6 +62,12 @@ struct UploadTrouble {
   std::string text;
 };
 
+// The checkpoint that the running task needs cannot be fetched, and it goes on trying; empty: it
+// was fetched after all.
+struct RestoreTrouble {
+  std::string text;
+};
+
 // The engine thread wants the other ranks of `generation` to know.
 struct RendezvousPut {
   int64_t generation = 0;
@@ -70,7 +76,7 @@ struct RendezvousPut {
 };
 
 using Input = std::variant<StreamUp, StreamDown, v1::CoordinatorMessage, EngineOutcome,
-                           UploadOutcome, UploadTrouble, RendezvousPut>;
+                           UploadOutcome, UploadTrouble, RestoreTrouble, RendezvousPut>;
 
 // ---- Out, to be carried out in order, without waiting for anything
 // -------------------------------

@@ -24,6 +24,9 @@ class MemoryStore : public StepLog {
   const std::map<std::string, JobRecord>& jobs() const { return jobs_; }
   const std::vector<uint64_t>& steps(const std::string& uid) { return steps_[uid]; }
   const std::vector<v1::Event>& events(const std::string& uid) { return events_[uid]; }
+  const std::map<int64_t, v1::Checkpoint>& checkpoints(const std::string& uid) {
+    return checkpoints_[uid];
+  }
   const std::vector<std::string>& violations() const { return violations_; }
 
  private:

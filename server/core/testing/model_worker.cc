@@ -99,7 +99,18 @@ absl::optional<v1::UploadCheckpointRequest> ModelWorker::TakeUpload() {
 void ModelWorker::UploadDone(bool stored) {
   if (!uploading_) return;
   uploading_ = false;
-  if (stored && phases_ / 2 == start_.spec().steps()) stored_final_ = true;
+  if (!stored) {
+    // Once more.
+    uploaded_step_ = stored_step_;
+    return;
+  }
+  stored_step_ = uploaded_step_;
+  if (stored_step_ == start_.spec().steps()) stored_final_ = true;
+}
+
+void ModelWorker::UploadRefused() {
+  uploading_ = false;
+  stored_step_ = uploaded_step_;
 }
 
 void ModelWorker::Receive(const v1::CoordinatorMessage& message) {
@@ -142,7 +153,7 @@ void ModelWorker::OnStart(const v1::StartGeneration& start) {
   holding_ = attached_ = true;
   over_ = joined_ = left_due_ = finished_ = uploading_ = stored_final_ = false;
   committed_ = start.committed_steps();
-  stored_step_ = 0;
+  uploaded_step_ = stored_step_ = 0;
   pending_.erase(pending_.begin(), pending_.lower_bound(committed_));
 }
 
@@ -256,17 +267,19 @@ void ModelWorker::ComputePhase() {
   SendResults({result});
 }
 
+void ModelWorker::Upload() {
+  uploading_ = true;
+  uploaded_step_ = phases_ / 2;
+  upload_.emplace();
+  upload_->set_job(start_.job());
+  upload_->set_job_uid(start_.job_uid());
+  upload_->set_generation(start_.generation());
+  upload_->set_step(uploaded_step_);
+}
+
 void ModelWorker::Finish() {
   if (start_.rank() != 0 || finished_ || uploading_ || !attached_) return;
-  if (!stored_final_) {
-    uploading_ = true;
-    upload_.emplace();
-    upload_->set_job(start_.job());
-    upload_->set_job_uid(start_.job_uid());
-    upload_->set_generation(start_.generation());
-    upload_->set_step(phases_ / 2);
-    return;
-  }
+  if (!stored_final_) return Upload();
   finished_ = true;
   v1::WorkerMessage message;
   v1::JobFinished* finished = message.mutable_finished();
@@ -326,17 +339,12 @@ void ModelWorker::Work() {
     if (committed_ >= spec.steps()) Finish();
     return;
   }
-  const bool due = IsCheckpointStep(spec, step) && step > stored_step_ && phases_ % 2 == 0;
+  const bool due = IsCheckpointStep(spec, step) && step > uploaded_step_ && phases_ % 2 == 0;
   if (start_.rank() == 0 && due && committed_ >= step && attached_ && !uploading_) {
-    stored_step_ = step;
-    uploading_ = true;
-    upload_.emplace();
-    upload_->set_job(start_.job());
-    upload_->set_job_uid(start_.job_uid());
-    upload_->set_generation(start_.generation());
-    upload_->set_step(step);
-    return;
+    return Upload();
   }
+  const bool keeps = IsKeptStep(spec, step) && stored_step_ != step && phases_ % 2 == 0;
+  if (start_.rank() == 0 && keeps) return;
   if (step < committed_ + spec.pipeline_depth()) ComputePhase();
 }
 

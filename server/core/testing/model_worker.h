@@ -45,6 +45,8 @@ class ModelWorker {
   // An upload that it wants to make; the caller answers by UploadDone.
   absl::optional<v1::UploadCheckpointRequest> TakeUpload();
   void UploadDone(bool stored);
+  // It was refused for good.
+  void UploadRefused();
 
   // From now on: its results have a wrong checksum; it leaves its generation at its next chance;
   // its job fails there.
@@ -86,6 +88,7 @@ class ModelWorker {
   void JoinAsDonor();
   void BeginAt(int64_t step);
   void ComputePhase();
+  void Upload();
   void Finish();
   void SendResults(const std::vector<v1::StepResult>& results);
   void SendLeft(const std::string& reason, const std::vector<int>& suspects);
@@ -109,6 +112,8 @@ class ModelWorker {
   bool has_state_ = false;
   int64_t phases_ = 0;
   int64_t committed_ = 0;
+  // Of the last upload in this generation; of the last that was stored.
+  int64_t uploaded_step_ = 0;
   int64_t stored_step_ = 0;
   HyperState hyper_;
   std::map<int64_t, v1::StepResult> pending_;

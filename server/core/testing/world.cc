@@ -231,6 +231,7 @@ void World::Work(const std::string& id) {
   if (frozen_.count(id) > 0) return;
   worker(id)->Work();
   Collect(id);
+  if (hold_uploads_) return;
   absl::optional<v1::UploadCheckpointRequest> upload = worker(id)->TakeUpload();
   if (upload.has_value()) Upload(id, *std::move(upload));
 }
@@ -239,6 +240,7 @@ void World::Upload(const std::string& id, v1::UploadCheckpointRequest header) {
   // The same bytes whoever computes them, so the same hash.
   header.set_sha256(absl::StrFormat("%064x", header.step()));
   header.set_size_bytes(1000 + header.step());
+  if (refuse_uploads_) return worker(id)->UploadRefused();
   bool stored = Call(BeginUploadInput{NextCall(), header}).ok();
   if (stored) stored = Call(FinishUploadInput{NextCall(), header}).ok();
   if (workers_.count(id) > 0) worker(id)->UploadDone(stored);

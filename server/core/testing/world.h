@@ -58,6 +58,10 @@ class World {
   // one to it will arrive twice.
   bool Duplicate(const std::string& id);
   void Work(const std::string& id);
+  // Uploads take until they are not held any more.
+  void HoldUploads(bool hold) { hold_uploads_ = hold; }
+  // Checkpoints are refused for good.
+  void RefuseUploads(bool refuse) { refuse_uploads_ = refuse; }
   // Time passes, in ticks; living workers send heartbeats each second.
   void Pass(int64_t ms);
   // The coordinator itself stood still: one tick, late, and no heartbeat before it.
@@ -116,6 +120,8 @@ class World {
   std::map<CallId, absl::StatusOr<Answer>> replies_;
   Effects held_;
   bool hold_commits_ = false;
+  bool hold_uploads_ = false;
+  bool refuse_uploads_ = false;
   int64_t calls_ = 0;
   int64_t connections_ = 0;
   int64_t processes_ = 0;

@@ -51,6 +51,15 @@ class WorldTest : public ::testing::Test {
     return notices;
   }
 
+  // The steps that the job went back to.
+  std::vector<int64_t> RestartedFrom(const std::string& id) {
+    std::vector<int64_t> steps;
+    for (const v1::Event& event : world_.disk().events(Job(id).uid())) {
+      if (event.has_restarted()) steps.push_back(event.restarted().from_step());
+    }
+    return steps;
+  }
+
   void Beat(const std::string& id, const std::string& doing, double doing_seconds,
             double still_seconds, bool waiting) {
     v1::WorkerMessage message;
