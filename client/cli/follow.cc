@@ -11,6 +11,7 @@
 #include "client/cli/patience.h"
 #include "client/cli/progress.h"
 #include "client/cli/report.h"
+#include "client/lib/job_state.h"
 #include "common/status_macros.h"
 
 namespace evograd {
@@ -121,10 +122,6 @@ absl::StatusOr<v1::Job> AfterDeadline(Client* client, const std::string& name, b
 }
 
 }  // namespace
-
-bool IsEnded(v1::JobState state) {
-  return state == v1::SUCCEEDED || state == v1::FAILED || state == v1::CANCELLED;
-}
 
 absl::StatusOr<v1::Job> Follow(Client* client, const v1::Job& job, const FollowOptions& options,
                                Terminal* terminal, Stopper* stopper) {

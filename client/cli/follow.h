@@ -57,8 +57,6 @@ struct FollowOptions {
   std::function<void(const v1::Event&)> on_event;
 };
 
-bool IsEnded(v1::JobState state);
-
 // Shows the job's events until it ends, and what it waits for while there are none; answers the
 // ended job. CANCELLED: `stopper` was stopped (the job goes on). DEADLINE_EXCEEDED: the job goes
 // on, or has ended and its events are not all shown as JSON. Else the client's errors.

@@ -20,6 +20,7 @@
 #include "client/cli/session.h"
 #include "client/cli/verbs.h"
 #include "client/lib/cluster.h"
+#include "client/lib/job_state.h"
 #include "common/service_limits.h"
 #include "common/status_macros.h"
 

@@ -13,6 +13,7 @@
 #include "client/cli/patience.h"
 #include "client/cli/report.h"
 #include "client/cli/spec_difference.h"
+#include "client/lib/job_state.h"
 #include "client/lib/uuid.h"
 #include "common/status_macros.h"
 #include "proto/evograd/v1/job_service.pb.h"

@@ -399,7 +399,24 @@ TEST_F(PuppetTest, WithoutABestCheckpointItIsSaidWhy) {
   const Outcome early = Verb("download puppet --best");
   EXPECT_EQ(early.exit_code, 3);
   EXPECT_THAT(early.err, HasSubstr("no best checkpoint yet: none was evaluated by accuracy"));
+  // Of a job that has ended none is to come.
+  puppet_.SetReason(v1::FAILED, "the loss is NaN");
+  const Outcome late = Verb("download puppet --best");
+  EXPECT_EQ(late.exit_code, 3);
+  EXPECT_THAT(late.err, HasSubstr("jobs/puppet has ended without a best checkpoint: none was "
+                                  "evaluated by accuracy"));
   EXPECT_EQ(puppet_.downloads(), 0);
+}
+
+TEST_F(PuppetTest, OfAJobThatHasEndedNoCheckpointIsToCome) {
+  const auto said = [&](const std::string& words) {
+    EXPECT_EQ(Verb("download puppet").exit_code, 3);
+    EXPECT_THAT(Verb("download puppet").err, HasSubstr(words));
+    EXPECT_THAT(Verb("checkpoints puppet").err, HasSubstr(words));
+  };
+  said("jobs/puppet has no checkpoints yet");
+  puppet_.SetReason(v1::FAILED, "the loss is NaN");
+  said("jobs/puppet has ended without a checkpoint");
 }
 
 TEST_F(PuppetTest, WhereADownloadCannotGoIsToldBeforeItComes) {
