@@ -1,6 +1,4 @@
 // The verbs that talk to a coordinator.
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <limits>
@@ -114,10 +112,6 @@ absl::Status DownloadStep(Session* session, const std::string& job, int64_t step
   // Where it cannot go is told before it comes.
   EVOGRAD_ASSIGN_OR_RETURN(const auto file,
                            OutputFile::Open(PathIn(session->arguments.Get("out", name), name)));
-  const InterruptHandler handler(session->interrupts, [&] {
-    file->Remove();
-    _exit(kExitInterrupted);
-  });
   EVOGRAD_ASSIGN_OR_RETURN(
       const v1::Checkpoint checkpoint,
       client->DownloadCheckpoint(absl::StrCat(job, "/checkpoints/", step), file.get()));
@@ -172,7 +166,8 @@ int ListVerb(Session* session) {
                                                std::numeric_limits<int>::max());
   if (!limit.ok()) return session->Fail(limit.status());
   std::vector<v1::Job> jobs;
-  const absl::Status status = session->MakeClient().ForEachJob([&](const v1::Job& job) {
+  Client client = session->MakeClient();
+  const absl::Status status = client.ForEachJob([&](const v1::Job& job) {
     jobs.push_back(job);
     return static_cast<int64_t>(jobs.size()) < *limit;
   });
@@ -184,7 +179,9 @@ int ListVerb(Session* session) {
   } else if (jobs.empty()) {
     session->terminal->Say("There are no jobs yet; submit one: evograd submit FILE");
   } else {
-    session->terminal->Print(JobsTable(jobs, absl::Now()));
+    KnownTimes known;
+    known.served_since = ServedSince(&client);
+    session->terminal->Print(JobsTable(jobs, absl::Now(), known));
   }
   return kExitOk;
 }
@@ -204,10 +201,12 @@ int DescribeVerb(Session* session) {
         return true;
       });
   if (!status.ok()) return session->Fail(status);
+  KnownTimes known;
+  known.served_since = ServedSince(&client);
   const absl::Time now = absl::Now();
   session->terminal->Print(JobDescription(*job, checkpoints,
                                           StepsBack(RecentEvents(&client, *job), now),
-                                          session->terminal->State(job->state()), now));
+                                          session->terminal->State(job->state()), now, known));
   return kExitOk;
 }
 
