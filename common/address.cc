@@ -36,7 +36,7 @@ bool IsHost(absl::string_view host) {
 
 absl::Status CheckAddress(absl::string_view address) {
   if (IsUnixAddress(address)) return UnixSocketPath(address).status();
-  if (address.empty()) return Wrong(address, "is no address");
+  if (address.empty()) return Wrong(address, "is not an address");
   if (address.find("://") != absl::string_view::npos) return Wrong(address, "is a URL");
   const size_t colon = address.rfind(':');
   if (colon == absl::string_view::npos) return Wrong(address, "has no port");
@@ -46,7 +46,7 @@ absl::Status CheckAddress(absl::string_view address) {
   if (host.find(':') != absl::string_view::npos && host.front() != '[') {
     return Wrong(address, "has no brackets around the host's IPv6 address, as in [::1]:7070");
   }
-  if (!IsHost(host)) return Wrong(address, "has a host that can be none");
+  if (!IsHost(host)) return Wrong(address, "has a malformed host");
   int number = 0;
   const bool digits = std::all_of(port.begin(), port.end(), absl::ascii_isdigit);
   if (!digits || !absl::SimpleAtoi(port, &number) || number < 1 || number > kMaxPort) {

@@ -24,7 +24,7 @@ TEST(CheckAddressTest, WrongOnesAreToldWhatTheyLack) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << address;
     return std::string(status.message());
   };
-  EXPECT_EQ(error(""), std::string("`` is no address") + kForms);
+  EXPECT_EQ(error(""), std::string("`` is not an address") + kForms);
   EXPECT_EQ(error("localhost"), std::string("`localhost` has no port") + kForms);
   EXPECT_EQ(error(":70"), std::string("`:70` has no host") + kForms);
   EXPECT_EQ(error("http://host:70"), std::string("`http://host:70` is a URL") + kForms);
@@ -33,7 +33,7 @@ TEST(CheckAddressTest, WrongOnesAreToldWhatTheyLack) {
       std::string("`::1:70` has no brackets around the host's IPv6 address, as in [::1]:7070") +
           kForms);
   for (const char* host : {"my host:70", "host/a:70", "[::1:70", "[]:70", "h\xc3\xb6st:70"}) {
-    EXPECT_EQ(error(host), std::string("`") + host + "` has a host that can be none" + kForms);
+    EXPECT_EQ(error(host), std::string("`") + host + "` has a malformed host" + kForms);
   }
   for (const char* port : {"host:", "host:0", "host:65536", "host:99999", "host:-1", "host:+1",
                            "host: 1", "host:http", "host:99999999999999999999"}) {

@@ -29,9 +29,9 @@ std::vector<Verb> LocalVerbs() {
        1,
        -1,
        "Runs jobs on this machine, one after another",
-       "Starts a coordinator and workers, submits each job, shows its progress and what it came "
-       "to, and ends them again.\n"
-       "Several jobs end with a table that compares them. Ctrl-C and --timeout stop a run, and the "
+       "Starts a coordinator and workers, submits each job, shows its progress and result, and "
+       "stops them again.\n"
+       "After several jobs a table compares them. Ctrl-C and --timeout stop a run, and the "
        "same command on the\n"
        "same --data-dir, or `evograd resume`, goes on with it from its last checkpoint; without "
        "--data-dir the\n"
@@ -126,7 +126,7 @@ std::vector<Verb> CoordinatorVerbs() {
        "NAME",
        1,
        1,
-       "Waits for a job's end and shows what it came to",
+       "Waits for a job's end and shows its result",
        "The exit code says how it ended: 0 succeeded, 7 failed, 8 cancelled.",
        {},
        WaitVerb},
