@@ -103,7 +103,10 @@ absl::Time LastMove(const v1::Job& job, const KnownTimes& known) {
 }
 
 absl::Duration Silence(const v1::Job& job, absl::Time now, const KnownTimes& known) {
-  return now - std::max(LastMove(job, known), known.served_since);
+  const absl::Time since = LastMove(job, known);
+  // One that nobody has begun waits for workers, whose coming is no begin of its wait.
+  const bool begun = job.has_start_time() || job.has_last_step_time();
+  return now - (begun ? std::max(since, known.served_since) : since);
 }
 
 std::string Joined(const google::protobuf::RepeatedPtrField<std::string>& names) {

@@ -180,6 +180,11 @@ TEST(PresentReasonTest, SaysHowLongAJobHasWaited) {
   EXPECT_EQ(PresentReason(job, absl::FromUnixSeconds(1005)), "needs 2 workers, and 1 is free");
   EXPECT_THAT(JobsTable({job}, absl::FromUnixSeconds(1095)),
               HasSubstr("waits for 95s: needs 2 workers, and 1 is free\n"));
+  // The first worker came late.
+  KnownTimes known;
+  known.served_since = absl::FromUnixSeconds(1090);
+  EXPECT_EQ(PresentReason(job, absl::FromUnixSeconds(1095), known),
+            "waits for 95s: needs 2 workers, and 1 is free");
 }
 
 TEST(TimeTest, OfAResumedJobIsThatSinceThen) {

@@ -323,7 +323,7 @@ absl::StatusOr<v1::Checkpoint> Client::DownloadOnce(const std::string& name, Out
 std::unique_ptr<JobWatcher> Client::Watch(const std::string& name, int64_t after_sequence,
                                           WatchOptions options) {
   if (!options.pause) options.pause = options_.pause;
-  return std::make_unique<JobWatcher>(stub_, options_.address, name, after_sequence, options);
+  return std::make_unique<JobWatcher>(channel_, options_.address, name, after_sequence, options);
 }
 
 }  // namespace evograd
