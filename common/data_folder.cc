@@ -114,7 +114,7 @@ absl::Status Refusal(const std::string& path, const std::vector<std::string>& st
   const bool checkpoints =
       std::find(strangers.begin(), strangers.end(), kCheckpointsName) != strangers.end();
   return absl::FailedPreconditionError(absl::StrCat(
-      "the folder ", path, " is not empty and has no store of a coordinator in it, but ", list,
+      "the folder ", path, " is not empty and has no coordinator's store in it, but it has ", list,
       "; nothing there was touched. Give a new or an empty folder",
       checkpoints ? ", or, if these are a coordinator's checkpoints, put its store.sqlite back"
                   : ""));
@@ -144,8 +144,8 @@ absl::StatusOr<StoreKind> InspectStore(const std::string& path) {
   if (got == 0) return StoreKind::kNone;
   if (got < static_cast<ssize_t>(kHeaderBytes) ||
       std::memcmp(header, kSqliteMagic, sizeof(kSqliteMagic)) != 0) {
-    return absl::DataLossError(
-        absl::StrCat(path, " is no SQLite database, or damaged; put a copy of it back"));
+    return absl::DataLossError(absl::StrCat(
+        path, " is not an SQLite database, or is damaged; put a good copy of it back"));
   }
   // The format's fields are big-endian: page size at 16, application id at 68.
   const uint32_t application = uint32_t{header[68]} << 24 | uint32_t{header[69]} << 16 |
@@ -154,7 +154,7 @@ absl::StatusOr<StoreKind> InspectStore(const std::string& path) {
   if (application == kStoreApplicationId) return StoreKind::kOurs;
   if (application == 0 && size <= page) return StoreKind::kYoung;
   return absl::FailedPreconditionError(absl::StrCat(
-      path, " was not written by EvoGrad's coordinator; give it another folder for its data"));
+      path, " was not written by EvoGrad's coordinator; give the coordinator another folder"));
 }
 
 absl::Status CheckDataFolder(const std::string& path) {
@@ -163,8 +163,8 @@ absl::Status CheckDataFolder(const std::string& path) {
   if (!names.ok()) return names.status();
   const std::string lock = absl::StrCat(path, "/", kLockName);
   if (Exists(lock) && !IsOurLock(lock)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(lock, " was not written by a coordinator; give another folder"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        lock, " was not written by a coordinator; give the coordinator another folder"));
   }
   EVOGRAD_ASSIGN_OR_RETURN(const StoreKind kind, InspectStore(absl::StrCat(path, "/", kStoreName)));
   if (kind != StoreKind::kNone) return absl::OkStatus();

@@ -49,6 +49,16 @@ bool IsUnprintable(char32_t character) {
   });
 }
 
+bool IsUtf8(absl::string_view text) {
+  while (!text.empty()) {
+    char32_t character = 0;
+    const size_t size = Decode(text, &character);
+    if (size == 0) return false;
+    text.remove_prefix(size);
+  }
+  return true;
+}
+
 bool HasUnprintable(absl::string_view text) {
   while (!text.empty()) {
     char32_t character = 0;

@@ -18,6 +18,9 @@ namespace evograd {
 // of emoji (U+200C, U+200D), which are part of words.
 bool IsUnprintable(char32_t character);
 
+// Whether all of it is whole characters of UTF-8.
+bool IsUtf8(absl::string_view text);
+
 // Whether there is such a character, a tab or a newline included, or a byte that is not UTF-8.
 bool HasUnprintable(absl::string_view text);
 

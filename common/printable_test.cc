@@ -34,6 +34,7 @@ TEST(PrintableTest, WhatIsNotUtf8IsReplaced) {
     EXPECT_TRUE(HasUnprintable(bytes));
     const std::string shown = Printable(bytes);
     EXPECT_EQ(shown.substr(0, 3), "\xef\xbf\xbd") << shown;
+    EXPECT_FALSE(IsUtf8(bytes)) << shown;
     EXPECT_FALSE(HasUnprintable(shown));
   }
 }
@@ -42,6 +43,7 @@ TEST(PrintableTest, OtherTextStaysAsItIs) {
   for (const char* text : {"", "plain", "Grüße, 世界", "\xd9\x85\xdb\x8c\xe2\x80\x8c\xd8\xae",
                            "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x94\xac"}) {
     EXPECT_EQ(Printable(text), text);
+    EXPECT_TRUE(IsUtf8(text)) << text;
     EXPECT_FALSE(HasUnprintable(text)) << text;
   }
   // Lines and columns are the caller's.

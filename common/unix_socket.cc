@@ -46,11 +46,11 @@ absl::StatusOr<std::string> UnixSocketPath(absl::string_view address) {
   absl::string_view path = address;
   if (!absl::ConsumePrefix(&path, kUnixPrefix) || !absl::StartsWith(path, "/")) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "`", address, "` is no address of a socket; give unix:/PATH with the whole path"));
+        "`", address, "` is not the address of a socket; give unix:/PATH, the path in full"));
   }
   if (path.size() > kMaxPathBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("the path of a socket has at most ",
-                                                   kMaxPathBytes, " bytes, and ", path, " has ",
+    return absl::InvalidArgumentError(absl::StrCat("the path of a socket may have ", kMaxPathBytes,
+                                                   " bytes at most, but ", path, " has ",
                                                    path.size(), "; give a shorter one"));
   }
   if (!std::all_of(path.begin(), path.end(), IsPlain) || absl::EndsWith(path, "/")) {
@@ -78,7 +78,7 @@ absl::Status MakeWayForSocket(const std::string& path) {
   }
   if (!S_ISSOCK(info.st_mode)) {
     return absl::FailedPreconditionError(
-        absl::StrCat(path, " is there and is no socket; it was not touched"));
+        absl::StrCat(path, " exists and is not a socket; it was not touched"));
   }
   const int error = Dial(path);
   if (error == ECONNREFUSED) {

@@ -30,7 +30,7 @@ TEST(UnixSocketPathTest, AddressesThatCanBe) {
   const std::string longest = "/" + std::string(106, 'x');
   EXPECT_EQ(UnixSocketPath("unix:" + longest).value(), longest);
   EXPECT_THAT(std::string(UnixSocketPath("unix:" + longest + "x").status().message()),
-              HasSubstr("at most 107 bytes"));
+              HasSubstr("107 bytes at most"));
   for (const char* wrong : {"127.0.0.1:7070", "unix:", "unix:socket", "unix:/a b", "unix:/a%20b",
                             "unix:/a?b", "unix:/a#b", "unix:/folder/", "unix:/\xc3\xa4"}) {
     EXPECT_EQ(UnixSocketPath(wrong).status().code(), absl::StatusCode::kInvalidArgument) << wrong;
@@ -86,11 +86,11 @@ TEST_F(MakeWayTest, ASocketThatWasLeftGoesAndOneInUseStays) {
 TEST_F(MakeWayTest, OtherFilesStay) {
   const std::string path = folder_ + "/socket";
   std::ofstream(path) << "mine";
-  EXPECT_THAT(std::string(MakeWayForSocket(path).message()), HasSubstr("is no socket"));
+  EXPECT_THAT(std::string(MakeWayForSocket(path).message()), HasSubstr("is not a socket"));
   EXPECT_EQ(std::filesystem::file_size(path), 4);
   std::filesystem::remove(path);
   std::filesystem::create_symlink("/nowhere", path);
-  EXPECT_THAT(std::string(MakeWayForSocket(path).message()), HasSubstr("is no socket"));
+  EXPECT_THAT(std::string(MakeWayForSocket(path).message()), HasSubstr("is not a socket"));
   EXPECT_TRUE(std::filesystem::is_symlink(path));
 }
 

@@ -220,9 +220,10 @@ void CheckKept(const v1::JobSpec& spec, Checker* check) {
                 absl::StrCat("is ", keep.best_metric().size(), " bytes long; at most ",
                              limits::kMaxMetricNameBytes, " are allowed"));
   } else if (!keep.best_metric().empty() && spec.evaluation_interval_steps() == 0) {
-    check->Fail("evaluation_interval_steps",
-                "is missing; keep_checkpoints.best_metric compares evaluations, so give the number "
-                "of steps from one to the next");
+    check->Fail(
+        "evaluation_interval_steps",
+        "is missing or 0; keep_checkpoints.best_metric compares evaluations, so give the number "
+        "of steps from one to the next");
   }
   if (keep.least() && keep.best_metric().empty()) {
     check->Fail("keep_checkpoints.best_metric",
@@ -254,7 +255,7 @@ std::vector<FieldViolation> Resolve(v1::JobSpec* spec) {
                "leave it out");
   }
   if (spec->steps() == 0) {
-    check.Fail("steps", "is missing; give the number of meta-steps, at least 1");
+    check.Fail("steps", "is missing or 0; give the number of meta-steps, at least 1");
   } else {
     check.InRange("steps", spec->steps(), 1, limits::kMaxSteps);
   }

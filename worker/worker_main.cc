@@ -30,6 +30,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "common/address.h"
 #include "common/limits.h"
 #include "common/service_limits.h"
 #include "common/status_macros.h"
@@ -145,6 +146,10 @@ absl::StatusOr<agent::AgentOptions> MakeOptions() {
   if (options.coordinator.empty()) {
     return absl::InvalidArgumentError("--coordinator is missing: give it as host:port");
   }
+  // What can be no address would be dialled for ever.
+  if (const absl::Status status = CheckAddress(options.coordinator); !status.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("--coordinator: ", status.message()));
+  }
   EVOGRAD_ASSIGN_OR_RETURN(const Device device, ChooseDevice(absl::GetFlag(FLAGS_device)));
   options.device = device.name;
   options.cuda_device = device.cuda_device;
@@ -230,9 +235,9 @@ absl::Status RunAgent(SignalThread* signals) {
     Say("told to end");
     return status;
   }
-  return absl::Status(status.code(),
-                      absl::StrCat("the coordinator at ", absl::GetFlag(FLAGS_coordinator),
-                                   " does not take this worker: ", std::string(status.message())));
+  return absl::Status(
+      status.code(), absl::StrCat("the coordinator at ", absl::GetFlag(FLAGS_coordinator),
+                                  " does not accept this worker: ", std::string(status.message())));
 }
 
 absl::Status RunHypergradient() {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
+#include "common/printable.h"
 #include "spec/nearest.h"
 
 namespace evograd {
@@ -32,12 +33,23 @@ absl::Status UnknownFlag(const std::string& word, const std::string& name,
                    nearest.empty() ? "" : absl::StrCat("; did you mean ", Written(nearest), "?")));
 }
 
+absl::Status GivenTwice(const std::string& word) {
+  return absl::InvalidArgumentError(absl::StrCat(word, " is given twice"));
+}
+
 }  // namespace
 
 absl::StatusOr<Arguments> Arguments::Parse(const std::vector<std::string>& words,
                                            const std::vector<Flag>& flags, bool stop_at_operand) {
   Arguments result;
   bool only_operands = false;
+  for (const std::string& word : words) {
+    // Nothing that is said to a coordinator can have it (protobuf's strings).
+    if (!IsUtf8(word)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the word `", word, "` is not UTF-8 text; write it in UTF-8"));
+    }
+  }
   for (size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
     // "-" alone and what begins otherwise is an operand.
@@ -61,19 +73,25 @@ absl::StatusOr<Arguments> Arguments::Parse(const std::vector<std::string>& words
     if (flag->value.empty()) {
       if (has_value)
         return absl::InvalidArgumentError(absl::StrCat(dashed, " is a switch and takes no value"));
-    } else if (has_value) {
-      value = word.substr(equals + 1);
-    } else if (i + 1 < words.size()) {
-      value = words[++i];
     } else {
-      return absl::InvalidArgumentError(
-          absl::StrCat(dashed, " needs a value: ", dashed, " ", flag->value));
+      if (has_value) value = word.substr(equals + 1);
+      if (!has_value && i + 1 < words.size()) value = words[++i];
+      if (value.empty()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(dashed, " needs a value: ", dashed, " ", flag->value));
+      }
     }
-    if (!result.values_.emplace(name, value).second) {
-      return absl::InvalidArgumentError(absl::StrCat(dashed, " is given twice"));
-    }
+    if (!result.values_.emplace(name, value).second) return GivenTwice(dashed);
   }
   return result;
+}
+
+absl::Status Arguments::Merge(const Arguments& other, const std::vector<Flag>& flags) {
+  for (const auto& [name, value] : other.values_) {
+    if (FindFlag(flags, name) == nullptr) return UnknownFlag(Written(name), name, flags);
+    if (!values_.emplace(name, value).second) return GivenTwice(Written(name));
+  }
+  return absl::OkStatus();
 }
 
 std::string Arguments::Get(const std::string& flag, const std::string& fallback) const {

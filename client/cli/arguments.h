@@ -4,8 +4,9 @@
 //   EVOGRAD_ASSIGN_OR_RETURN(int64_t workers, arguments.GetInt("workers", 2, 1, 64));
 //
 // Flags are `--name value`, `--name=value`, switches `--name`; - and _ in names are the same. `--`
-// ends the flags. Pure functions of their arguments. Errors: INVALID_ARGUMENT, a sentence that
-// names the word.
+// ends the flags. Every flag has its effect or is refused: one that the table has not, one that is
+// given twice, an empty value; and so are words that are not UTF-8. Pure functions of their
+// arguments. Errors: INVALID_ARGUMENT, a sentence that names the word.
 #ifndef EVOGRAD_CLIENT_CLI_ARGUMENTS_H_
 #define EVOGRAD_CLIENT_CLI_ARGUMENTS_H_
 
@@ -47,8 +48,8 @@ class Arguments {
   absl::StatusOr<std::string> GetChoice(const std::string& flag, const std::string& fallback,
                                         const std::vector<std::string>& choices) const;
 
-  // Adds what `other` holds and this one does not.
-  void Merge(const Arguments& other) { values_.insert(other.values_.begin(), other.values_.end()); }
+  // Adds the flags that `other` holds. INVALID_ARGUMENT: one is none of `flags`, or here already.
+  absl::Status Merge(const Arguments& other, const std::vector<Flag>& flags);
 
  private:
   std::vector<std::string> operands_;

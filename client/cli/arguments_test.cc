@@ -66,8 +66,34 @@ TEST(ArgumentsTest, WrongWordsAreNamed) {
   EXPECT_EQ(error("-wait"), "unknown flag -wait; did you mean --wait?");
   EXPECT_EQ(error("--o json"), "unknown flag --o; did you mean -o?");
   EXPECT_EQ(error("--workers"), "--workers needs a value: --workers N");
+  EXPECT_EQ(error("--workers="), "--workers needs a value: --workers N");
   EXPECT_EQ(error("--wait=yes"), "--wait is a switch and takes no value");
   EXPECT_EQ(error("--wait --wait"), "--wait is given twice");
+}
+
+TEST(ArgumentsTest, EmptyValuesAndOtherEncodingsAreNamed) {
+  const auto error = [](const std::vector<std::string>& words) {
+    return std::string(Arguments::Parse(words, Flags()).status().message());
+  };
+  EXPECT_EQ(error({"--data-dir", "", "x"}), "--data-dir needs a value: --data-dir FOLDER");
+  EXPECT_EQ(error({"--data-dir", "x", ""}), "");
+  EXPECT_EQ(error({"h\xc3\xb6he"}), "");
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"h\xf6he"}, {"--data-dir", "h\xf6he"}, {"--", "h\xf6he"}}) {
+    EXPECT_EQ(error(words), "the word `h\xf6he` is not UTF-8 text; write it in UTF-8");
+  }
+}
+
+TEST(ArgumentsTest, WhatStandsBeforeTheVerbIsRefusedAlike) {
+  const auto merged = [](const std::string& before, const std::string& after) {
+    auto arguments = Parse(after);
+    const absl::Status status = arguments->Merge(*Parse(before), {{"workers", "N", ""}});
+    return status.ok() ? arguments->Get("workers", "none") : std::string(status.message());
+  };
+  EXPECT_EQ(merged("--workers 3", "x"), "3");
+  EXPECT_EQ(merged("", "--workers 3"), "3");
+  EXPECT_EQ(merged("--workers 2", "--workers 3"), "--workers is given twice");
+  EXPECT_EQ(merged("-o json", ""), "unknown flag -o");
 }
 
 TEST(ArgumentsTest, WrongValuesAreNamed) {

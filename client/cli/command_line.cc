@@ -9,6 +9,7 @@
 #include "client/cli/format.h"
 #include "client/cli/session.h"
 #include "client/cli/verbs.h"
+#include "common/address.h"
 #include "spec/nearest.h"
 
 namespace evograd {
@@ -16,19 +17,6 @@ namespace {
 
 constexpr char kVersion[] = "0.1.0";
 constexpr char kDefaultCoordinator[] = "127.0.0.1:7070";
-
-const std::vector<Flag>& GlobalFlags() {
-  static const auto& flags = *new std::vector<Flag>{
-      {"coordinator", "ADDRESS",
-       "HOST:PORT of the coordinator, or unix:PATH [$EVOGRAD_COORDINATOR, else 127.0.0.1:7070]"},
-      {"o", "FORMAT", "Results as table or json (the API's own JSON form) [table]"},
-      {"timeout", "TIME",
-       "Give up after 90s, 5m, …: of verbs that wait the whole, of others each call [10s]"},
-      {"help", "", "What a verb does; also -h"},
-      {"h", "", ""},
-  };
-  return flags;
-}
 
 const Verb* FindVerb(const std::string& name) {
   for (const Verb& verb : Verbs()) {
@@ -62,7 +50,7 @@ std::string GeneralHelp() {
       "evograd: gradient-based meta-learning jobs with the EvoGrad estimator, on one machine or "
       "many.\n\n"
       "Usage: evograd VERB [OPERANDS] [FLAGS]\n\n",
-      FormatTable(rows), "\nFlags of every verb:\n", FlagsHelp(GlobalFlags()),
+      FormatTable(rows), "\nFlags of most verbs:\n", FlagsHelp(CommonFlags()),
       "\nFor a start: evograd run examples/toy1d.yaml\n");
 }
 
@@ -70,8 +58,7 @@ std::string VerbHelp(const Verb& verb) {
   std::string text = absl::StrCat("Usage: evograd ", verb.name, verb.operands.empty() ? "" : " ",
                                   verb.operands, " [FLAGS]\n\n", verb.summary, ".\n");
   if (!verb.details.empty()) absl::StrAppend(&text, "\n", verb.details, "\n");
-  if (!verb.flags.empty()) absl::StrAppend(&text, "\nFlags:\n", FlagsHelp(verb.flags));
-  return absl::StrCat(text, "\nFlags of every verb:\n", FlagsHelp(GlobalFlags()));
+  return absl::StrCat(text, "\nFlags:\n", FlagsHelp(verb.flags));
 }
 
 std::string JobFileHelp() {
@@ -109,8 +96,7 @@ class CommandLine {
   }
 
   int Run(const std::vector<std::string>& words) {
-    // Global flags may stand before the verb.
-    const auto before = Arguments::Parse(words, GlobalFlags(), /*stop_at_operand=*/true);
+    const auto before = Arguments::Parse(words, CommonFlags(), /*stop_at_operand=*/true);
     if (!before.ok()) return Usage(before.status(), "");
     std::vector<std::string> rest = before->operands();
     if (rest.empty() || WantsHelp(*before)) {
@@ -119,9 +105,12 @@ class CommandLine {
     }
     const std::string name = rest[0];
     rest.erase(rest.begin());
-    if (name == "help") return Help(rest);
-    if (name == "version") return Show(absl::StrCat("evograd ", kVersion, " (API evograd.v1)\n"));
     const Verb* verb = FindVerb(name);
+    if (name == "help" || name == "version") {
+      const absl::Status none = Arguments().Merge(*before, {});
+      if (!none.ok()) return Usage(none, "");
+      return name == "help" ? Help(rest) : Version(rest);
+    }
     if (verb == nullptr) return UnknownVerb(name);
     return RunVerb(*verb, rest, *before);
   }
@@ -165,6 +154,11 @@ class CommandLine {
     return "";
   }
 
+  int Version(const std::vector<std::string>& words) {
+    if (!words.empty()) return Usage(absl::InvalidArgumentError("version takes no words"), "");
+    return Show(absl::StrCat("evograd ", kVersion, " (API evograd.v1)\n"));
+  }
+
   int Help(const std::vector<std::string>& words) {
     if (words.size() > 1)
       return Usage(absl::InvalidArgumentError("help takes one verb or topic"), "");
@@ -173,9 +167,7 @@ class CommandLine {
   }
 
   int RunVerb(const Verb& verb, const std::vector<std::string>& words, const Arguments& before) {
-    std::vector<Flag> flags = verb.flags;
-    flags.insert(flags.end(), GlobalFlags().begin(), GlobalFlags().end());
-    auto arguments = Arguments::Parse(words, flags);
+    auto arguments = Arguments::Parse(words, verb.flags);
     if (!arguments.ok()) return Usage(arguments.status(), verb.name);
     if (WantsHelp(*arguments)) return Show(VerbHelp(verb));
     const int count = static_cast<int>(arguments->operands().size());
@@ -186,18 +178,35 @@ class CommandLine {
                                     count == 1 ? " word was" : " words were", " given")),
                    verb.name);
     }
-    arguments->Merge(before);
+    if (std::count(arguments->operands().begin(), arguments->operands().end(), "") > 0) {
+      return Usage(absl::InvalidArgumentError(
+                       absl::StrCat(verb.name, " takes ", verb.operands, ", and a word is empty")),
+                   verb.name);
+    }
+    absl::Status status = arguments->Merge(before, verb.flags);
     session_.arguments = *std::move(arguments);
-    const absl::Status status = ReadGlobals();
+    if (status.ok()) status = ReadCommon(verb);
     if (!status.ok()) return Usage(status, verb.name);
     return verb.run(&session_);
   }
 
-  absl::Status ReadGlobals() {
+  // In its form; whether somebody is there, a call shows.
+  absl::Status ReadCoordinator() {
     const char* environment = std::getenv("EVOGRAD_COORDINATOR");
-    session_.coordinator = session_.arguments.Get(
-        "coordinator",
-        environment != nullptr && *environment != '\0' ? environment : kDefaultCoordinator);
+    const bool is_set = environment != nullptr && *environment != '\0';
+    session_.coordinator =
+        session_.arguments.Get("coordinator", is_set ? environment : kDefaultCoordinator);
+    const absl::Status status = CheckAddress(session_.coordinator);
+    if (status.ok()) return status;
+    const bool is_flag = session_.arguments.Has("coordinator");
+    return absl::InvalidArgumentError(
+        absl::StrCat(is_flag ? "--coordinator" : "$EVOGRAD_COORDINATOR", ": ", status.message()));
+  }
+
+  absl::Status ReadCommon(const Verb& verb) {
+    const bool asks = std::any_of(verb.flags.begin(), verb.flags.end(),
+                                  [](const Flag& flag) { return flag.name == "coordinator"; });
+    if (const absl::Status status = ReadCoordinator(); asks && !status.ok()) return status;
     const auto format = session_.arguments.GetChoice("o", "table", {"table", "json"});
     if (!format.ok()) return format.status();
     session_.json = *format == "json";

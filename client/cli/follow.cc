@@ -11,6 +11,7 @@
 #include "client/cli/patience.h"
 #include "client/cli/progress.h"
 #include "client/cli/report.h"
+#include "client/lib/job_state.h"
 #include "common/status_macros.h"
 
 namespace evograd {
@@ -37,9 +38,10 @@ class Attachment {
 // Shows events, and between them, from a thread of its own, what the job waits for.
 class Display {
  public:
-  Display(Client* client, const v1::Job& job, Terminal* terminal)
+  Display(Client* client, const v1::Job& job, absl::Time served_since, Terminal* terminal)
       : client_(ClientOptions{client->address(), kLookTimeout}),
         name_(job.name()),
+        served_since_(served_since),
         progress_(terminal, job),
         named_(job.hyperparameter_names_size() > 0),
         thread_([this] { Look(); }) {}
@@ -80,11 +82,13 @@ class Display {
       pause = kLookInterval;
       mutex_.Unlock();
       const auto job = client_.GetJob(name_);
+      const absl::Time served_since =
+          job.ok() ? std::max(served_since_, ServedSince(&client_)) : served_since_;
       mutex_.Lock();
       // What came in the meantime is newer.
       if (absl::Now() - last_event_ < kSilence || ended_) continue;
       if (job.ok()) {
-        progress_.OnSilence(*job, absl::Now());
+        progress_.OnSilence(*job, absl::Now(), served_since);
       } else if (absl::IsUnavailable(job.status()) || absl::IsDeadlineExceeded(job.status())) {
         progress_.OnAway(client_.address());
       }
@@ -93,6 +97,7 @@ class Display {
 
   Client client_;
   const std::string name_;
+  const absl::Time served_since_;
   absl::Mutex mutex_;
   Progress progress_ ABSL_GUARDED_BY(mutex_);
   bool named_;  // of the thread that has the events
@@ -110,9 +115,11 @@ absl::StatusOr<v1::Job> AfterDeadline(Client* client, const std::string& name, b
         absl::StrCat(over, " could not be looked at: ", job.status().message()));
   }
   if (!IsEnded(job->state())) {
+    KnownTimes known;
+    known.served_since = ServedSince(client);
     return absl::DeadlineExceededError(absl::StrCat(over, " goes on (",
                                                     v1::JobState_Name(job->state()), ": ",
-                                                    PresentReason(*job, absl::Now()), ")"));
+                                                    PresentReason(*job, absl::Now(), known), ")"));
   }
   if (!all_events) return job;
   return absl::DeadlineExceededError(absl::StrCat(over, " has ended (",
@@ -122,8 +129,13 @@ absl::StatusOr<v1::Job> AfterDeadline(Client* client, const std::string& name, b
 
 }  // namespace
 
-bool IsEnded(v1::JobState state) {
-  return state == v1::SUCCEEDED || state == v1::FAILED || state == v1::CANCELLED;
+absl::Time ServedSince(Client* client) {
+  absl::Time since = absl::InfiniteFuture();
+  const absl::Status asked = client->ForEachWorker([&](const v1::Worker& worker) {
+    if (worker.has_connect_time()) since = std::min(since, ToTime(worker.connect_time()));
+    return true;
+  });
+  return asked.ok() && since != absl::InfiniteFuture() ? since : absl::InfinitePast();
 }
 
 absl::StatusOr<v1::Job> Follow(Client* client, const v1::Job& job, const FollowOptions& options,
@@ -138,7 +150,7 @@ absl::StatusOr<v1::Job> Follow(Client* client, const v1::Job& job, const FollowO
   const Attachment attachment(stopper, watcher.get());
   std::unique_ptr<Display> display;
   if (options.show == Show::kProgress) {
-    display = std::make_unique<Display>(client, job, terminal);
+    display = std::make_unique<Display>(client, job, options.served_since, terminal);
     const bool from_now =
         options.after_sequence > 0 && options.after_sequence == job.last_sequence();
     if (from_now) display->SetCompleted(job.committed_steps());

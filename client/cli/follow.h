@@ -53,11 +53,15 @@ struct FollowOptions {
   absl::Duration patience = WatchOptions().patience;
   // Events before are passed over: v1::Job::last_sequence for what is new alone.
   int64_t after_sequence = 0;
+  // Since when the coordinator serves, at the earliest.
+  absl::Time served_since = absl::InfinitePast();
   // Of each event, shown or not.
   std::function<void(const v1::Event&)> on_event;
 };
 
-bool IsEnded(v1::JobState state);
+// Since when the coordinator serves, as far as it says: a worker is connected that long. What it
+// does not say is InfinitePast.
+absl::Time ServedSince(Client* client);
 
 // Shows the job's events until it ends, and what it waits for while there are none; answers the
 // ended job. CANCELLED: `stopper` was stopped (the job goes on). DEADLINE_EXCEEDED: the job goes

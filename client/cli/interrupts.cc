@@ -76,7 +76,10 @@ void Interrupts::Interrupt(int signal) {
   // Ctrl-C ends what reads the output too (`| tee`): that is no second wish.
   if (closed && interrupted_) return;
   // Children die with this process (client/lib/child_process.h).
-  if (signalled_ || !handler_) _exit(128 + signal);
+  if (signalled_ || !handler_) {
+    on_exit_();
+    _exit(128 + signal);
+  }
   signalled_ = !closed;
   interrupted_ = true;
   handler_();

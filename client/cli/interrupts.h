@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <thread>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -23,6 +24,8 @@ class Interrupts {
   Interrupts(const Interrupts&) = delete;
   Interrupts& operator=(const Interrupts&) = delete;
 
+  // Called before a signal ends the process. To be set before there is a handler.
+  void OnExit(std::function<void()> on_exit) { on_exit_ = std::move(on_exit); }
   // Null takes the handler away; when this returns the old one does not run any more. A signal that
   // came while there was a handler before calls the new one at once.
   void SetHandler(std::function<void()> handler);
@@ -33,6 +36,7 @@ class Interrupts {
  private:
   void Serve();
 
+  std::function<void()> on_exit_ = [] {};
   int signal_fd_;
   int stop_fd_;
   mutable absl::Mutex mutex_;

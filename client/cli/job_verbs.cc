@@ -1,6 +1,4 @@
 // The verbs that talk to a coordinator.
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <functional>
@@ -19,11 +17,13 @@
 #include "client/cli/report.h"
 #include "client/cli/session.h"
 #include "client/cli/verbs.h"
+#include "client/lib/job_state.h"
 #include "client/lib/output_file.h"
 #include "common/limits.h"
 #include "common/service_limits.h"
 #include "common/status_macros.h"
 #include "proto/evograd/v1/job_service.pb.h"
+#include "spec/resolve.h"
 
 namespace evograd {
 namespace {
@@ -119,7 +119,9 @@ absl::StatusOr<int64_t> WantedStep(const Session& session, const std::string& jo
   EVOGRAD_ASSIGN_OR_RETURN(const int64_t step,
                            session.arguments.GetInt("step", -1, 0, limits::kMaxSteps));
   const bool best = session.arguments.Has("best");
-  if (best && step >= 0) return absl::InvalidArgumentError("--best and --step are two wishes");
+  if (best && step >= 0) {
+    return absl::InvalidArgumentError("--best and --step name two checkpoints; give one of them");
+  }
   if (step >= 0) return step;
   EVOGRAD_ASSIGN_OR_RETURN(const v1::Checkpoint checkpoint,
                            best ? client->BestCheckpoint(job) : client->LastCheckpoint(job));
@@ -131,10 +133,6 @@ absl::Status DownloadStep(Session* session, const std::string& job, int64_t step
   // Where it cannot go is told before it comes.
   EVOGRAD_ASSIGN_OR_RETURN(const auto file,
                            OutputFile::Open(PathIn(session->arguments.Get("out", name), name)));
-  const InterruptHandler handler(session->interrupts, [&] {
-    file->Remove();
-    _exit(kExitInterrupted);
-  });
   EVOGRAD_ASSIGN_OR_RETURN(
       const v1::Checkpoint checkpoint,
       client->DownloadCheckpoint(absl::StrCat(job, "/checkpoints/", step), file.get()));
@@ -153,15 +151,27 @@ int SubmitVerb(Session* session) {
   if (!files.ok()) return session->Fail(files.status());
   const JobFile& file = files->front().file;
   const std::string id = session->arguments.Get("name", file.job_id);
+  if (session->arguments.Has("name")) {
+    // The coordinator cannot know that it is not the file's.
+    const auto wrong = CheckJobId(id);
+    if (wrong.has_value()) {
+      return session->Fail(
+          absl::InvalidArgumentError(absl::StrCat("--name: ", wrong->description)));
+    }
+  }
   Client client = session->MakeClient();
   const bool dry_run = session->arguments.Has("dry-run");
+  const bool wait = session->arguments.Has("wait");
+  if (dry_run && wait) {
+    return session->Fail(
+        absl::InvalidArgumentError("--dry-run submits nothing for --wait to wait for"));
+  }
   const auto job = dry_run ? client.ValidateJob(id, file.spec) : client.CreateJob(id, file.spec);
   if (!job.ok()) return session->Fail(file.Locate(job.status()));
   if (dry_run) {
     session->terminal->Print(session->json ? ToJson(*job) : ToYaml(job->spec(), 0));
     return kExitOk;
   }
-  const bool wait = session->arguments.Has("wait");
   if (!session->json) {
     session->terminal->Print(absl::StrCat(job->name(), "\n"));
   } else if (!wait) {
@@ -177,7 +187,8 @@ int ListVerb(Session* session) {
                                                std::numeric_limits<int>::max());
   if (!limit.ok()) return session->Fail(limit.status());
   std::vector<v1::Job> jobs;
-  const absl::Status status = session->MakeClient().ForEachJob([&](const v1::Job& job) {
+  Client client = session->MakeClient();
+  const absl::Status status = client.ForEachJob([&](const v1::Job& job) {
     jobs.push_back(job);
     return static_cast<int64_t>(jobs.size()) < *limit;
   });
@@ -189,7 +200,9 @@ int ListVerb(Session* session) {
   } else if (jobs.empty()) {
     session->terminal->Say("There are no jobs yet; submit one: evograd submit FILE");
   } else {
-    session->terminal->Print(JobsTable(jobs, absl::Now()));
+    KnownTimes known;
+    known.served_since = ServedSince(&client);
+    session->terminal->Print(JobsTable(jobs, absl::Now(), known));
   }
   return kExitOk;
 }
@@ -209,10 +222,12 @@ int DescribeVerb(Session* session) {
         return true;
       });
   if (!status.ok()) return session->Fail(status);
+  KnownTimes known;
+  known.served_since = ServedSince(&client);
   const absl::Time now = absl::Now();
   session->terminal->Print(JobDescription(*job, checkpoints,
                                           StepsBack(RecentEvents(&client, *job), now),
-                                          session->terminal->State(job->state()), now));
+                                          session->terminal->State(job->state()), now, known));
   return kExitOk;
 }
 
@@ -278,7 +293,9 @@ int CheckpointsVerb(Session* session) {
   if (session->json) {
     session->terminal->Print(ToJson(response));
   } else if (response.checkpoints().empty()) {
-    session->terminal->Say(absl::StrCat(job, " has no checkpoints yet"));
+    const auto full = client.GetJob(job);
+    if (!full.ok()) return session->Fail(full.status());
+    session->terminal->Say(NoCheckpoints(*full));
   } else {
     session->terminal->Print(CheckpointsTable(
         {response.checkpoints().begin(), response.checkpoints().end()}, absl::Now()));
@@ -289,9 +306,6 @@ int CheckpointsVerb(Session* session) {
 
 int DownloadVerb(Session* session) {
   const std::string job = NamedJob(*session);
-  if (session->arguments.Has("out") && session->arguments.Get("out", "").empty()) {
-    return session->Fail(absl::InvalidArgumentError("--out is empty; name a file or a folder"));
-  }
   Client client = session->MakeClient();
   const absl::Status status =
       FetchChosen([&] { return WantedStep(*session, job, &client); },

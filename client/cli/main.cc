@@ -11,6 +11,7 @@
 #include "client/cli/interrupts.h"
 #include "client/cli/temporary_folder.h"
 #include "client/cli/terminal.h"
+#include "client/lib/output_file.h"
 
 int main(int argc, char** argv) {
   if (evograd::WasGuard(argc, argv)) return 0;
@@ -22,6 +23,7 @@ int main(int argc, char** argv) {
   signal(SIGCHLD, SIG_DFL);
   // Before all else: threads started later inherit the blocked signals.
   evograd::Interrupts interrupts;
+  interrupts.OnExit(evograd::OutputFile::RemoveUnfinished);
   evograd::Terminal terminal(&std::cout, &std::cerr, evograd::Terminal::Detect());
   if (before.sa_handler != SIG_IGN) {
     terminal.OnClosed([&interrupts] { interrupts.Interrupt(SIGPIPE); });

@@ -1,6 +1,7 @@
 #include "client/cli/progress.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -22,6 +23,12 @@ constexpr int64_t kPaceMinSteps = 5;
 constexpr int kBarWidth = 20;
 // Of the part of a line that is not the bar.
 constexpr int kRoomForBar = 110;
+// In which order figures go from a live line that is too long: the last of these first.
+constexpr int kEtaRank = 1;
+constexpr int kLossRank = 2;
+constexpr int kPaceRank = 3;
+constexpr int kHyperparametersRank = 4;
+constexpr int kEntropyRank = 5;
 
 // What is said once as long as it is the same.
 std::string Cause(v1::JobState state, const std::string& reason) {
@@ -56,15 +63,16 @@ void Progress::OnEvent(const v1::Event& event, absl::Time now) {
   }
 }
 
-void Progress::OnSilence(const v1::Job& job, absl::Time now) {
+void Progress::OnSilence(const v1::Job& job, absl::Time now, absl::Time served_since) {
   away_ = false;
-  const bool waits = job.state() == v1::PENDING;
-  if (!waits && !StandsStill(job, now, last_step_time_)) return;
+  const KnownTimes known = {last_step_time_, served_since};
+  const bool still = StandsStill(job, now, known);
+  if (!still && job.state() != v1::PENDING) return;
   const std::string line =
-      waits ? absl::StrCat("waits: ", job.reason()) : PresentReason(job, now, last_step_time_);
+      still ? PresentReason(job, now, known) : absl::StrCat("waits: ", job.reason());
   if (terminal_->live()) {
     terminal_->SetLiveLine(
-        absl::StrCat(job.committed_steps(), "/", job_.spec().steps(), "  ", line));
+        {{absl::StrCat(job.committed_steps(), "/", job_.spec().steps()), 0}, {line, 0}});
   }
   const std::string cause = Cause(job.state(), job.reason());
   if (said_ == cause && (terminal_->live() || now - said_time_ < kStillInterval)) return;
@@ -90,12 +98,18 @@ void Progress::OnSteps(const v1::StepsCommitted& steps, absl::Time committed, ab
   const bool end = completed_ >= job_.spec().steps();
   if (terminal_->live()) {
     if (!end && now - last_shown_ < kRedraw) return;
-    terminal_->SetLiveLine(LiveLine(last));
+    std::vector<LiveField> fields = Figures(last);
+    fields[0].text = Bar() + fields[0].text;
+    terminal_->SetLiveLine(std::move(fields));
   } else {
     const int64_t tenth = 10 * completed_ / std::max<int64_t>(1, job_.spec().steps());
     if (tenth == last_tenth_ && now - last_shown_ < kPlainInterval) return;
     last_tenth_ = tenth;
-    terminal_->Say(PlainLine(last));
+    terminal_->Say(absl::StrCat(
+        ShortName(job_.name()), ": ",
+        absl::StrJoin(Figures(last), "  ", [](std::string* out, const LiveField& field) {
+          absl::StrAppend(out, field.text);
+        })));
   }
   last_shown_ = now;
 }
@@ -146,40 +160,36 @@ std::string Progress::Describe(const v1::Event& event) const {
   }
 }
 
-std::string Progress::Figures(const v1::StepMetrics& step) const {
-  std::vector<std::string> parts = {FormatLosses(job_, step)};
+std::vector<LiveField> Progress::Figures(const v1::StepMetrics& step) const {
+  std::vector<LiveField> fields = {{absl::StrCat(completed_, "/", job_.spec().steps()), 0}};
+  for (const std::string& loss : FormatLosses(job_, step)) fields.push_back({loss, kLossRank});
   const std::string entropy = FormatEntropy(job_, step);
-  if (!entropy.empty()) parts.push_back(absl::StrCat("entropy ", entropy));
+  if (!entropy.empty()) fields.push_back({absl::StrCat("entropy ", entropy), kEntropyRank});
   const std::string hyperparameters = FormatHyperparameters(job_, step);
-  if (!hyperparameters.empty()) parts.push_back(hyperparameters);
-  const std::string pace = Pace();
-  if (!pace.empty()) parts.push_back(pace);
-  return absl::StrJoin(parts, "  ");
+  if (!hyperparameters.empty()) fields.push_back({hyperparameters, kHyperparametersRank});
+  const std::vector<std::string> pace = Pace();
+  if (!pace.empty()) {
+    fields.push_back({pace[0], kPaceRank});
+    fields.push_back({pace[1], kEtaRank});
+  }
+  return fields;
 }
 
-std::string Progress::Pace() const {
-  if (history_.empty()) return "";
+std::vector<std::string> Progress::Pace() const {
+  if (history_.empty()) return {};
   const int64_t steps = history_.back().second - history_.front().second;
   const double seconds = absl::ToDoubleSeconds(history_.back().first - history_.front().first);
-  if (steps < kPaceMinSteps || seconds <= 0) return "";
+  if (steps < kPaceMinSteps || seconds <= 0) return {};
   const double pace = steps / seconds;
-  return absl::StrFormat("%.3g steps/s  ETA %s", pace,
-                         FormatClock((job_.spec().steps() - completed_) / pace));
+  return {absl::StrFormat("%.3g steps/s", pace),
+          absl::StrCat("ETA ", FormatClock((job_.spec().steps() - completed_) / pace))};
 }
 
-std::string Progress::LiveLine(const v1::StepMetrics& step) const {
+std::string Progress::Bar() const {
+  if (terminal_->columns() <= kRoomForBar) return "";
   const int64_t steps = std::max<int64_t>(1, job_.spec().steps());
-  std::string bar;
-  if (terminal_->columns() > kRoomForBar) {
-    const int filled = static_cast<int>(kBarWidth * completed_ / steps);
-    bar = absl::StrCat("[", std::string(filled, '='), std::string(kBarWidth - filled, ' '), "] ");
-  }
-  return absl::StrCat(bar, completed_, "/", steps, "  ", Figures(step));
-}
-
-std::string Progress::PlainLine(const v1::StepMetrics& step) const {
-  return absl::StrCat(ShortName(job_.name()), ": ", completed_, "/", job_.spec().steps(), "  ",
-                      Figures(step));
+  const int filled = static_cast<int>(kBarWidth * completed_ / steps);
+  return absl::StrCat("[", std::string(filled, '='), std::string(kBarWidth - filled, ' '), "] ");
 }
 
 }  // namespace evograd

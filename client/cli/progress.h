@@ -9,6 +9,7 @@
 #include <deque>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "client/cli/terminal.h"
@@ -25,8 +26,10 @@ class Progress {
   ~Progress();
 
   void OnEvent(const v1::Event& event, absl::Time now);
-  // The job as it is, while there are no events: says what it waits for, and for how long.
-  void OnSilence(const v1::Job& job, absl::Time now);
+  // The job as it is, while there are no events: says what it waits for, and for how long, from
+  // `served_since` on at the earliest.
+  void OnSilence(const v1::Job& job, absl::Time now,
+                 absl::Time served_since = absl::InfinitePast());
   // Nobody answers at the address.
   void OnAway(const std::string& address);
   // Where not all of its events are to come.
@@ -38,12 +41,12 @@ class Progress {
   void OnSteps(const v1::StepsCommitted& steps, absl::Time committed, absl::Time now);
   // One line on an event that is not about steps; empty where there is nothing to say.
   std::string Describe(const v1::Event& event) const;
-  std::string LiveLine(const v1::StepMetrics& step) const;
-  std::string PlainLine(const v1::StepMetrics& step) const;
-  // Both lines' figures of a step.
-  std::string Figures(const v1::StepMetrics& step) const;
-  // "8.4 steps/s  ETA 0:45"; empty while too little is known.
-  std::string Pace() const;
+  // "20/100" and the figures of a step; of the live line the less important ones may go.
+  std::vector<LiveField> Figures(const v1::StepMetrics& step) const;
+  // "[====    ] " where there is room for it.
+  std::string Bar() const;
+  // "8.4 steps/s" and "ETA 0:45"; empty while too little is known.
+  std::vector<std::string> Pace() const;
 
   Terminal* const terminal_;
   v1::Job job_;

@@ -89,11 +89,38 @@ TEST_F(ProgressTest, TheLiveLineIsRedrawnAndFits) {
   progress_->OnEvent(Step(2), absl::FromUnixSeconds(1));
   EXPECT_THAT(chatter_.str(), HasSubstr("\r\x1b[K1/100  train 0.5"));
   EXPECT_THAT(chatter_.str(), Not(HasSubstr("2/100")));
-  EXPECT_THAT(chatter_.str(), HasSubstr("3/100"));
+  EXPECT_THAT(chatter_.str(), HasSubstr("\x1b[K3/100  train 0.5  validation 0.25"));
+  // Not even of a part of what has no room: at 80 columns all has.
+  EXPECT_THAT(chatter_.str(), Not(HasSubstr("entr")));
   for (absl::string_view line : absl::StrSplit(chatter_.str(), "\r\x1b[K"))
     EXPECT_LT(line.size(), 40);
   progress_.reset();
   EXPECT_THAT(chatter_.str(), ::testing::EndsWith("\r\x1b[K"));
+}
+
+TEST_F(ProgressTest, TheEndIsTheLastThatALiveLineGivesUp) {
+  for (const int columns : {80, 60, 40, 20}) {
+    progress_.reset();
+    chatter_.str("");
+    Open(true, columns);
+    for (int step = 0; step < 20; ++step)
+      progress_->OnEvent(Step(step), absl::FromUnixSeconds(step));
+    EXPECT_THAT(chatter_.str(), HasSubstr("20/100  ")) << columns;
+    EXPECT_THAT(chatter_.str(), ::testing::EndsWith("ETA 0:08")) << columns;
+  }
+}
+
+TEST_F(ProgressTest, AJobThatWasResumedIsNotSilentSinceItsLastStep) {
+  Open(false);
+  v1::Job job = RotationJob();
+  job.set_state(v1::RUNNING);
+  job.set_reason("computing on 2 workers");
+  job.mutable_last_step_time()->set_seconds(1000);
+  const absl::Time served_since = absl::FromUnixSeconds(5000);
+  progress_->OnSilence(job, served_since + absl::Seconds(5), served_since);
+  EXPECT_THAT(Lines(), IsEmpty());
+  progress_->OnSilence(job, served_since + absl::Seconds(15), served_since);
+  EXPECT_THAT(Lines(), ElementsAre("turn: no step for 15s: computing on 2 workers"));
 }
 
 TEST_F(ProgressTest, WideTerminalsHaveABar) {

@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "client/cli/format.h"
+#include "client/lib/job_state.h"
 #include "spec/estimator.h"
 
 namespace evograd {
@@ -60,9 +61,17 @@ Pairs MetricPairs(const v1::Evaluation& evaluation) {
   return pairs;
 }
 
-double RunSeconds(const v1::Job& job) {
+// Whether a part of the time from its start to its end lies before the coordinator served.
+bool WasResumed(const v1::Job& job, absl::Time served_since) {
+  return job.has_start_time() && job.has_end_time() && ToTime(job.start_time()) < served_since &&
+         served_since < ToTime(job.end_time());
+}
+
+// What it took, from `served_since` on where it was resumed then.
+double RunSeconds(const v1::Job& job, absl::Time served_since = absl::InfinitePast()) {
   if (!job.has_start_time() || !job.has_end_time()) return -1;
-  return absl::ToDoubleSeconds(ToTime(job.end_time()) - ToTime(job.start_time()));
+  const absl::Time begin = WasResumed(job, served_since) ? served_since : ToTime(job.start_time());
+  return absl::ToDoubleSeconds(ToTime(job.end_time()) - begin);
 }
 
 std::string EstimatorSettings(const v1::Estimator& estimator) {
@@ -85,12 +94,20 @@ std::string StateAndReason(const std::string& state, const std::string& reason) 
   return absl::StrCat(state, reason.empty() ? "" : ": ", reason);
 }
 
-// As `told`, or what the job says itself; InfiniteFuture: unknown.
-absl::Time LastStep(const v1::Job& job, absl::Time told) {
+// When the job moved last, by what it says itself or what is known; InfiniteFuture: unknown.
+absl::Time LastMove(const v1::Job& job, const KnownTimes& known) {
   if (job.has_last_step_time()) return ToTime(job.last_step_time());
-  if (told != absl::InfiniteFuture()) return told;
-  const bool none = job.committed_steps() == 0 && job.has_start_time();
-  return none ? ToTime(job.start_time()) : absl::InfiniteFuture();
+  if (known.last_step != absl::InfiniteFuture()) return known.last_step;
+  if (job.committed_steps() > 0) return absl::InfiniteFuture();
+  if (job.has_start_time()) return ToTime(job.start_time());
+  return job.has_create_time() ? ToTime(job.create_time()) : absl::InfiniteFuture();
+}
+
+absl::Duration Silence(const v1::Job& job, absl::Time now, const KnownTimes& known) {
+  const absl::Time since = LastMove(job, known);
+  // One that nobody has begun waits for workers, whose coming is no begin of its wait.
+  const bool begun = job.has_start_time() || job.has_last_step_time();
+  return now - (begun ? std::max(since, known.served_since) : since);
 }
 
 std::string Joined(const google::protobuf::RepeatedPtrField<std::string>& names) {
@@ -168,10 +185,10 @@ std::string FormatEvaluation(const v1::Evaluation& evaluation) {
   return absl::StrJoin(MetricPairs(evaluation), ", ", absl::PairFormatter(" "));
 }
 
-std::string FormatLosses(const v1::Job& job, const v1::StepMetrics& step) {
+std::vector<std::string> FormatLosses(const v1::Job& job, const v1::StepMetrics& step) {
   const std::string train = absl::StrCat("train ", FormatNumber(step.train_loss()));
-  if (!HasValidation(job.spec().estimator())) return train;
-  return absl::StrCat(train, "  validation ", FormatNumber(step.validation_loss()));
+  if (!HasValidation(job.spec().estimator())) return {train};
+  return {train, absl::StrCat("validation ", FormatNumber(step.validation_loss()))};
 }
 
 std::string FormatEntropy(const v1::Job& job, const v1::StepMetrics& step) {
@@ -180,30 +197,37 @@ std::string FormatEntropy(const v1::Job& job, const v1::StepMetrics& step) {
   return absl::StrFormat("%.3g %%", 100 * share);
 }
 
-bool StandsStill(const v1::Job& job, absl::Time now, absl::Time last_step) {
+bool StandsStill(const v1::Job& job, absl::Time now, const KnownTimes& known) {
+  const absl::Duration silence = Silence(job, now, known);
+  if (job.state() == v1::PENDING) return silence >= kStill;
   if (job.state() != v1::RUNNING) return false;
   // Steps may be slow by nature.
   const absl::Duration usual = 3 * absl::Seconds(std::max(0.0, job.seconds_per_step()));
-  return now - LastStep(job, last_step) >= std::max(kStill, usual);
+  return silence >= std::max(kStill, usual);
 }
 
-std::string PresentReason(const v1::Job& job, absl::Time now, absl::Time last_step) {
-  if (!StandsStill(job, now, last_step)) return job.reason();
-  const std::string age = FormatAge(now - LastStep(job, last_step));
+std::string PresentReason(const v1::Job& job, absl::Time now, const KnownTimes& known) {
+  if (!StandsStill(job, now, known)) return job.reason();
+  const std::string age = FormatAge(Silence(job, now, known));
+  if (job.state() == v1::PENDING) {
+    return StateAndReason(absl::StrCat("waits for ", age), job.reason());
+  }
   const bool all = job.spec().steps() > 0 && job.committed_steps() >= job.spec().steps();
   return StateAndReason(
       all ? absl::StrCat("the last step was ", age, " ago") : absl::StrCat("no step for ", age),
       job.reason());
 }
 
-std::string JobReport(const v1::Job& job, const std::string& state) {
+std::string JobReport(const v1::Job& job, const std::string& state, absl::Time served_since) {
+  const double seconds = RunSeconds(job, served_since);
+  const char* since = WasResumed(job, served_since) ? " since it was resumed" : "";
   Pairs pairs = {
       {"job", job.name()},
       {"state", StateAndReason(state, job.reason())},
       {"error", job.has_error() ? ErrorText(job.error()) : ""},
       {"estimator", EstimatorSettings(job.spec().estimator())},
       {"meta-steps", absl::StrCat(job.committed_steps(), " of ", job.spec().steps())},
-      {"time", RunSeconds(job) < 0 ? "" : FormatSeconds(RunSeconds(job))},
+      {"time", seconds < 0 ? "" : absl::StrCat(FormatSeconds(seconds), since)},
       {"time per meta-step", job.seconds_per_step() > 0
                                  ? absl::StrCat(FormatSeconds(job.seconds_per_step()), " (median)")
                                  : ""},
@@ -216,7 +240,7 @@ std::string JobReport(const v1::Job& job, const std::string& state) {
   return FormatPairs(pairs);
 }
 
-std::string ComparisonTable(const std::vector<v1::Job>& jobs) {
+std::string ComparisonTable(const std::vector<v1::Job>& jobs, absl::Time served_since) {
   std::set<std::string> metrics;
   for (const v1::Job& job : jobs) {
     for (const auto& pair : MetricPairs(job.last_evaluation())) metrics.insert(pair.first);
@@ -227,7 +251,8 @@ std::string ComparisonTable(const std::vector<v1::Job>& jobs) {
   for (const v1::Job& job : jobs) {
     rows.push_back({ShortName(job.name()), EstimatorName(job.spec().estimator()),
                     v1::JobState_Name(job.state()), absl::StrCat(job.committed_steps()),
-                    FormatSeconds(RunSeconds(job)),
+                    absl::StrCat(WasResumed(job, served_since) ? "> " : "",
+                                 FormatSeconds(RunSeconds(job, served_since))),
                     job.seconds_per_step() > 0 ? FormatSeconds(job.seconds_per_step()) : "-"});
     const Pairs pairs = MetricPairs(job.last_evaluation());
     const std::map<std::string, std::string> shown(pairs.begin(), pairs.end());
@@ -294,7 +319,7 @@ std::string UnstoredBest(const v1::KeepCheckpoints& keep, const std::vector<v1::
 
 std::string JobDescription(const v1::Job& job, const std::vector<v1::Checkpoint>& checkpoints,
                            const std::vector<std::string>& steps_back, const std::string& state,
-                           absl::Time now) {
+                           absl::Time now, const KnownTimes& known) {
   std::string progress =
       absl::StrCat(job.committed_steps(), " of ", job.spec().steps(), " meta-steps");
   if (job.seconds_per_step() > 0) {
@@ -307,12 +332,12 @@ std::string JobDescription(const v1::Job& job, const std::vector<v1::Checkpoint>
     last_step = absl::StrCat(FormatAge(now - ToTime(job.last_step_time())), " ago");
   }
   std::string workers;
-  if (job.workers_size() > 0) {
+  if (job.workers_size() > 0 && !IsEnded(job.state())) {
     workers = absl::StrCat(Joined(job.workers()), " (generation ", job.generation(), ")");
   }
   Pairs pairs = {{"job", job.name()},
                  {"display name", job.spec().display_name()},
-                 {"state", StateAndReason(state, PresentReason(job, now))},
+                 {"state", StateAndReason(state, PresentReason(job, now, known))},
                  {"error", job.has_error() ? ErrorText(job.error()) : ""},
                  {"owner", job.owner()},
                  {"created", absl::StrCat(FormatAge(now - ToTime(job.create_time())), " ago")},
@@ -340,15 +365,15 @@ std::string JobDescription(const v1::Job& job, const std::vector<v1::Checkpoint>
                       ToYaml(job.spec(), 2));
 }
 
-std::string JobsTable(const std::vector<v1::Job>& jobs, absl::Time now) {
+std::string JobsTable(const std::vector<v1::Job>& jobs, absl::Time now, const KnownTimes& known) {
   std::vector<std::vector<std::string>> rows = {
       {"NAME", "STATE", "STEPS", "VALIDATION", "WORKERS", "AGE", "REASON"}};
   for (const v1::Job& job : jobs) {
     rows.push_back({ShortName(job.name()), v1::JobState_Name(job.state()),
                     absl::StrCat(job.committed_steps()),
                     job.has_last_step() ? FormatNumber(job.last_step().validation_loss()) : "-",
-                    absl::StrCat(job.workers_size()), FormatAge(now - ToTime(job.create_time())),
-                    PresentReason(job, now)});
+                    IsEnded(job.state()) ? "-" : absl::StrCat(job.workers_size()),
+                    FormatAge(now - ToTime(job.create_time())), PresentReason(job, now, known)});
   }
   return FormatTable(rows);
 }

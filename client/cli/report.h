@@ -24,25 +24,35 @@ std::string EstimatorName(const v1::Estimator& estimator);
 std::string FormatHyperparameters(const v1::Job& job, const v1::StepMetrics& step);
 // "accuracy_rotated 87.1 %, angle_degrees 28.9 (true angle 30)".
 std::string FormatEvaluation(const v1::Evaluation& evaluation);
-// "train 0.52  validation 0.61", the latter where the job has one.
-std::string FormatLosses(const v1::Job& job, const v1::StepMetrics& step);
+// "train 0.52" and "validation 0.61", the latter where the job has one.
+std::vector<std::string> FormatLosses(const v1::Job& job, const v1::StepMetrics& step);
 // The share of log(K) that the fitness weights' entropy has, "98 %"; empty where the estimator has
 // no weights.
 std::string FormatEntropy(const v1::Job& job, const v1::StepMetrics& step);
 
-// What a job is about at present: its reason, and where a running one has not moved for a while,
-// for how long: "no step for 95s: computing on 2 workers; w1 is at `step 12`". `last_step`: when
-// the last step was seen, where the job does not say it.
-std::string PresentReason(const v1::Job& job, absl::Time now,
-                          absl::Time last_step = absl::InfiniteFuture());
+// What is known of a job's times beside what it says itself.
+struct KnownTimes {
+  // When the last step was seen.
+  absl::Time last_step = absl::InfiniteFuture();
+  // Since when the coordinator serves: what a job that was resumed waited before, nobody kept it
+  // waiting.
+  absl::Time served_since = absl::InfinitePast();
+};
+
+// What a job is about at present: its reason, and where one that waits or computes has not moved
+// for a while, for how long: "waits for 95s: needs 2 workers", "no step for 95s: computing on 2
+// workers; w1 is at `step 12`".
+std::string PresentReason(const v1::Job& job, absl::Time now, const KnownTimes& known = {});
 // Whether that names a time.
-bool StandsStill(const v1::Job& job, absl::Time now, absl::Time last_step = absl::InfiniteFuture());
+bool StandsStill(const v1::Job& job, absl::Time now, const KnownTimes& known = {});
 
 // The end of a job: state, times, hyperparameters, final metrics, hashes. `state` is the state as
-// it is to be shown.
-std::string JobReport(const v1::Job& job, const std::string& state);
-// Several ended jobs side by side, a row each.
-std::string ComparisonTable(const std::vector<v1::Job>& jobs);
+// it is to be shown. Of a job that was resumed at `served_since` the time is that from there on.
+std::string JobReport(const v1::Job& job, const std::string& state,
+                      absl::Time served_since = absl::InfinitePast());
+// Several ended jobs side by side, a row each; "> 62.5 s" is what a resumed one took from there on.
+std::string ComparisonTable(const std::vector<v1::Job>& jobs,
+                            absl::Time served_since = absl::InfinitePast());
 // What became of steps: the record's events, oldest first, from anywhere on; a line for each time
 // that a job went back. Empty where it never did.
 std::vector<std::string> StepsBack(const std::vector<v1::Event>& events, absl::Time now);
@@ -54,9 +64,10 @@ std::string UnstoredBest(const v1::KeepCheckpoints& keep, const std::vector<v1::
 // A job in full, its spec as a job file last.
 std::string JobDescription(const v1::Job& job, const std::vector<v1::Checkpoint>& checkpoints,
                            const std::vector<std::string>& steps_back, const std::string& state,
-                           absl::Time now);
+                           absl::Time now, const KnownTimes& known = {});
 
-std::string JobsTable(const std::vector<v1::Job>& jobs, absl::Time now);
+std::string JobsTable(const std::vector<v1::Job>& jobs, absl::Time now,
+                      const KnownTimes& known = {});
 std::string WorkersTable(const std::vector<v1::Worker>& workers, absl::Time now);
 std::string CheckpointsTable(const std::vector<v1::Checkpoint>& checkpoints, absl::Time now);
 

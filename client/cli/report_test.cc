@@ -9,6 +9,7 @@ namespace evograd {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -66,9 +67,9 @@ TEST(JobReportTest, FailuresNameTheWorker) {
 
 TEST(FormatLossesTest, PlainTrainingHasNoValidation) {
   v1::Job job = Rotation();
-  EXPECT_EQ(FormatLosses(job, job.last_step()), "train 0.5  validation 0.25");
+  EXPECT_THAT(FormatLosses(job, job.last_step()), ElementsAre("train 0.5", "validation 0.25"));
   job.mutable_spec()->mutable_estimator()->set_kind(v1::Estimator::NONE);
-  EXPECT_EQ(FormatLosses(job, job.last_step()), "train 0.5");
+  EXPECT_THAT(FormatLosses(job, job.last_step()), ElementsAre("train 0.5"));
   EXPECT_THAT(JobReport(job, "SUCCEEDED"), Not(HasSubstr("validation")));
 }
 
@@ -141,7 +142,7 @@ TEST(PresentReasonTest, NamesHowLongNothingMoved) {
   // A coordinator that does not say when: from what was seen, or before the first step the start.
   job.clear_last_step_time();
   EXPECT_EQ(at(1095), "waiting for rank 1");
-  EXPECT_EQ(PresentReason(job, absl::FromUnixSeconds(1095), absl::FromUnixSeconds(1080)),
+  EXPECT_EQ(PresentReason(job, absl::FromUnixSeconds(1095), {absl::FromUnixSeconds(1080)}),
             "no step for 15s: waiting for rank 1");
   job.set_committed_steps(0);
   EXPECT_EQ(at(950), "no step for 50s: waiting for rank 1");
@@ -151,6 +152,63 @@ TEST(PresentReasonTest, NamesHowLongNothingMoved) {
   EXPECT_EQ(at(1095), "the last step was 95s ago: waiting for rank 1");
   job.set_state(v1::SUCCEEDED);
   EXPECT_EQ(at(1095), "waiting for rank 1");
+}
+
+TEST(PresentReasonTest, CountsNothingBeforeTheCoordinatorServed) {
+  v1::Job job = Parse(R"(state: RUNNING reason: 'waiting for rank 1' committed_steps: 7
+                         last_step_time { seconds: 1000 } create_time { seconds: 800 })");
+  const absl::Time now = absl::FromUnixSeconds(5000);
+  KnownTimes known;
+  known.served_since = absl::FromUnixSeconds(4995);
+  EXPECT_EQ(PresentReason(job, now, known), "waiting for rank 1");
+  known.served_since = absl::FromUnixSeconds(4980);
+  EXPECT_EQ(PresentReason(job, now, known), "no step for 20s: waiting for rank 1");
+  // It served before the last step: that counts.
+  known.served_since = absl::FromUnixSeconds(900);
+  EXPECT_EQ(PresentReason(job, now, known), "no step for 66m: waiting for rank 1");
+  job.set_state(v1::PENDING);
+  known.served_since = absl::FromUnixSeconds(4980);
+  EXPECT_EQ(PresentReason(job, now, known), "waits for 20s: waiting for rank 1");
+  EXPECT_THAT(JobsTable({job}, now, known), HasSubstr("waits for 20s: waiting for rank 1\n"));
+  EXPECT_THAT(JobDescription(job, {}, {}, "PENDING", now, known),
+              HasSubstr("PENDING: waits for 20s: waiting for rank 1\n"));
+}
+
+TEST(PresentReasonTest, SaysHowLongAJobHasWaited) {
+  const v1::Job job = Parse(R"(state: PENDING reason: 'needs 2 workers, and 1 is free'
+                               create_time { seconds: 1000 })");
+  EXPECT_EQ(PresentReason(job, absl::FromUnixSeconds(1005)), "needs 2 workers, and 1 is free");
+  EXPECT_THAT(JobsTable({job}, absl::FromUnixSeconds(1095)),
+              HasSubstr("waits for 95s: needs 2 workers, and 1 is free\n"));
+  // The first worker came late.
+  KnownTimes known;
+  known.served_since = absl::FromUnixSeconds(1090);
+  EXPECT_EQ(PresentReason(job, absl::FromUnixSeconds(1095), known),
+            "waits for 95s: needs 2 workers, and 1 is free");
+}
+
+TEST(TimeTest, OfAResumedJobIsThatSinceThen) {
+  const auto at = [](int64_t seconds) { return absl::FromUnixSeconds(seconds); };
+  EXPECT_THAT(JobReport(Rotation(), "SUCCEEDED", at(1060)),
+              HasSubstr("\ntime                3.5 s since it was resumed\n"));
+  EXPECT_THAT(ComparisonTable({Rotation()}, at(1060)), HasSubstr("  > 3.5 s  "));
+  // One that began, or had ended, before it served.
+  for (const absl::Time served_since : {at(1000), at(2000)}) {
+    EXPECT_THAT(JobReport(Rotation(), "SUCCEEDED", served_since),
+                HasSubstr("\ntime                62.5 s\n"));
+    EXPECT_THAT(ComparisonTable({Rotation()}, served_since), HasSubstr("  62.5 s  "));
+  }
+}
+
+TEST(WorkersTest, AJobThatHasEndedHasNone) {
+  v1::Job job = Rotation();
+  job.add_workers("workers/a");
+  const absl::Time now = absl::FromUnixSeconds(1100);
+  EXPECT_THAT(JobsTable({job}, now), HasSubstr("0.25        -        100s"));
+  EXPECT_THAT(JobDescription(job, {}, {}, "SUCCEEDED", now), Not(HasSubstr("\nworkers ")));
+  job.set_state(v1::RUNNING);
+  EXPECT_THAT(JobsTable({job}, now), HasSubstr("0.25        1        100s"));
+  EXPECT_THAT(JobDescription(job, {}, {}, "RUNNING", now), HasSubstr("\nworkers "));
 }
 
 v1::Event ParseEvent(const std::string& text) {
@@ -203,7 +261,7 @@ TEST(TablesTest, ListsAreReadable) {
   const absl::Time now = absl::FromUnixSeconds(1100);
   EXPECT_EQ(JobsTable({Rotation()}, now),
             "NAME  STATE      STEPS  VALIDATION  WORKERS  AGE   REASON\n"
-            "turn  SUCCEEDED  500    0.25        0        100s  all steps are done\n");
+            "turn  SUCCEEDED  500    0.25        -        100s  all steps are done\n");
   v1::Worker worker;
   worker.set_name("workers/w1");
   worker.set_state(v1::FREE);

@@ -13,15 +13,21 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cli/exit_code.h"
+#include "client/cli/follow.h"
+#include "client/cli/format.h"
+#include "client/cli/interrupts.h"
 #include "client/cli/job_files.h"
+#include "client/cli/patience.h"
 #include "client/cli/private_socket.h"
 #include "client/cli/report.h"
 #include "client/cli/runner.h"
 #include "client/cli/session.h"
 #include "client/cli/verbs.h"
 #include "client/lib/cluster.h"
+#include "client/lib/job_state.h"
 #include "common/service_limits.h"
 #include "common/status_macros.h"
+#include "proto/evograd/v1/job_service.pb.h"
 
 namespace evograd {
 namespace {
@@ -76,6 +82,22 @@ absl::StatusOr<RunnerOptions> ReadOptions(const Session& session,
   return options;
 }
 
+// All jobs, oldest first; of those that have not ended, their settings too.
+absl::StatusOr<std::vector<v1::Job>> UnfinishedInFull(Client* client) {
+  std::vector<v1::Job> jobs;
+  EVOGRAD_RETURN_IF_ERROR(client->ForEachJob([&](const v1::Job& job) {
+    jobs.push_back(job);
+    return true;
+  }));
+  std::reverse(jobs.begin(), jobs.end());
+  for (v1::Job& job : jobs) {
+    // A list leaves the settings out.
+    if (IsEnded(job.state())) continue;
+    EVOGRAD_ASSIGN_OR_RETURN(job, client->GetJob(job.name()));
+  }
+  return jobs;
+}
+
 // The folder's jobs, oldest first, from a coordinator without workers.
 absl::StatusOr<std::vector<v1::Job>> JobsOfFolder(Session* session, const std::string& folder) {
   std::error_code error;
@@ -92,17 +114,12 @@ absl::StatusOr<std::vector<v1::Job>> JobsOfFolder(Session* session, const std::s
   options.data_dir = folder;
   EVOGRAD_ASSIGN_OR_RETURN(const std::unique_ptr<Cluster> cluster, Cluster::Start(options));
   Client client = session->MakeClient(cluster->address());
-  std::vector<v1::Job> jobs;
-  EVOGRAD_RETURN_IF_ERROR(client.ForEachJob([&](const v1::Job& job) {
-    jobs.push_back(job);
-    return true;
-  }));
-  std::reverse(jobs.begin(), jobs.end());
-  for (v1::Job& job : jobs) {
-    // A list leaves the settings out.
-    if (IsEnded(job.state())) continue;
-    EVOGRAD_ASSIGN_OR_RETURN(job, client.GetJob(job.name()));
-  }
+  Stopper stopper;
+  const InterruptHandler handler(session->interrupts, [&] { stopper.Stop(); });
+  // It may be busy with what it has read.
+  const absl::Time deadline = std::min(session->Deadline(), absl::Now() + WatchOptions().patience);
+  auto jobs = Patiently(stopper, deadline, [&] { return UnfinishedInFull(&client); });
+  if (stopper.stopped()) return absl::CancelledError("interrupted");
   return jobs;
 }
 
@@ -147,7 +164,9 @@ int ResumeVerb(Session* session) {
   }
   if (work.empty()) {
     session->terminal->Say(absl::StrCat("Every job of ", folder, " has ended"));
-    if (!session->json) session->terminal->Print(JobsTable(*jobs, absl::Now()));
+    v1::ListJobsResponse response;
+    for (const v1::Job& job : *jobs) *response.add_jobs() = job;
+    session->terminal->Print(session->json ? ToJson(response) : JobsTable(*jobs, absl::Now()));
     return kExitOk;
   }
   const auto options = ReadOptions(*session, specs);

@@ -1,18 +1,23 @@
 #include "client/cli/runner.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <set>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/format.h"
 #include "client/cli/patience.h"
 #include "client/cli/report.h"
 #include "client/cli/spec_difference.h"
+#include "client/lib/job_state.h"
 #include "client/lib/uuid.h"
 #include "common/status_macros.h"
 #include "proto/evograd/v1/job_service.pb.h"
@@ -30,6 +35,15 @@ constexpr absl::Duration kLeaveTimeout = absl::Seconds(3);
 
 std::string Counted(int count, const std::string& noun) {
   return absl::StrCat(count, " ", noun, count == 1 ? "" : "s");
+}
+
+// As a shell takes it for one word.
+std::string Quoted(const std::string& word) {
+  const auto plain = [](char c) {
+    return absl::ascii_isalnum(c) || std::strchr("/._-+=:@,", c) != nullptr;
+  };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+  return absl::StrCat("'", absl::StrReplaceAll(word, {{"'", "'\\''"}}), "'");
 }
 
 }  // namespace
@@ -50,8 +64,7 @@ int Runner::Run(std::vector<Work> work) {
   const bool left = unfinished_ || results_.size() < work_.size();
   if (left && stopper_.stopped() && code_ == kExitOk) code_ = kExitInterrupted;
   PrintResults();
-  const bool timed_out = absl::IsDeadlineExceeded(status);
-  SayWhatIsKept((!status.ok() && !timed_out) || code_ == kExitJobFailed);
+  SayWhatIsKept(status);
   if (cluster_ != nullptr) cluster_->Stop();
   return code_;
 }
@@ -63,7 +76,6 @@ absl::Status Runner::RunAll() {
   for (const Work& work : work_) {
     EVOGRAD_RETURN_IF_ERROR(WaitForWorkers(&client));
     if (stopper_.stopped()) break;
-    ++begun_;
     EVOGRAD_RETURN_IF_ERROR(RunOne(&client, work));
     if (stopper_.stopped()) break;
   }
@@ -93,6 +105,7 @@ absl::Status Runner::StartCluster() {
                                        Counted(options.workers, "worker"),
                                        " on this machine; data and logs are in ", options.data_dir,
                                        temporary_ ? " until the end" : ""));
+  served_since_ = absl::Now();
   EVOGRAD_ASSIGN_OR_RETURN(cluster_, Cluster::Start(options));
   return absl::OkStatus();
 }
@@ -170,7 +183,7 @@ absl::StatusOr<v1::Job> Runner::FindOrCreate(Client* client, const Work& work) {
       EVOGRAD_RETURN_IF_ERROR(job.status());
       session_->terminal->Say(
           IsEnded(job->state())
-              ? absl::StrCat(job->name(), " of this folder has ended before; what it came to:")
+              ? absl::StrCat(job->name(), " of this folder has ended before; its result:")
               : absl::StrCat(job->name(), " of this folder goes on; it has ",
                              job->committed_steps(), " of ", job->spec().steps(), " steps"));
       return job;
@@ -187,6 +200,7 @@ absl::StatusOr<v1::Job> Runner::FindOrCreate(Client* client, const Work& work) {
 
 absl::Status Runner::RunOne(Client* client, const Work& work) {
   EVOGRAD_ASSIGN_OR_RETURN(v1::Job job, FindOrCreate(client, work));
+  ++begun_;
   const bool old = IsEnded(job.state());
   if (!old) {
     FollowOptions options;
@@ -194,6 +208,7 @@ absl::Status Runner::RunOne(Client* client, const Work& work) {
     // The cluster knows when it is at its end, and stops this.
     options.patience = absl::InfiniteDuration();
     options.after_sequence = job.last_sequence();
+    options.served_since = served_since_;
     options.on_event = [this](const v1::Event& event) {
       if (!event.has_checkpoint_written()) return;
       has_checkpoint_ = true;
@@ -214,15 +229,16 @@ absl::Status Runner::RunOne(Client* client, const Work& work) {
   Report(job);
   if (old && job.state() != v1::SUCCEEDED) {
     session_->terminal->Say(
-        absl::StrCat("To run it anew, give it another `name`, or run it in another --data-dir"));
+        "To run it anew, give it another `name`, or run it in another --data-dir");
   }
   return KeepCheckpoint(client, job.name());
 }
 
 void Runner::Report(const v1::Job& job) {
   if (!session_->json) {
-    session_->terminal->Print(absl::StrCat(results_.empty() ? "" : "\n",
-                                           JobReport(job, session_->terminal->State(job.state()))));
+    session_->terminal->Print(
+        absl::StrCat(results_.empty() ? "" : "\n",
+                     JobReport(job, session_->terminal->State(job.state()), served_since_)));
   }
   if (code_ == kExitOk) code_ = ExitCodeOf(job.state());
   results_.push_back(job);
@@ -310,20 +326,22 @@ void Runner::PrintResults() {
     for (const v1::Job& job : results_) *response.add_jobs() = job;
     session_->terminal->Print(ToJson(response));
   } else if (results_.size() > 1) {
-    session_->terminal->Print(absl::StrCat("\n", ComparisonTable(results_)));
+    session_->terminal->Print(absl::StrCat("\n", ComparisonTable(results_, served_since_)));
   }
 }
 
-void Runner::SayWhatIsKept(bool failed) {
+void Runner::SayWhatIsKept(const absl::Status& status) {
   if (cluster_ == nullptr) return;
   Terminal* const terminal = session_->terminal;
-  if (failed) {
+  // The logs say nothing about a wrong command or an end that was wished for.
+  const bool wished = absl::IsDeadlineExceeded(status) || absl::IsInvalidArgument(status);
+  if ((!status.ok() && !wished) || code_ == kExitJobFailed) {
     if (temporary_ != nullptr) temporary_->Keep();
     terminal->Say(absl::StrCat("The programs' logs are in ", cluster_->log_dir()));
   }
   // What has begun and not ended, however that came.
   const bool left = unfinished_ || begun_ > results_.size();
-  if (left || begun_ < work_.size()) return SayHowToGoOn();
+  if (left || begun_ < work_.size()) return SayHowToGoOn(status);
   if (!options_.out.empty()) return;
   if (temporary_ == nullptr) {
     terminal->Say(absl::StrCat("Jobs and checkpoints are kept in ", cluster_->data_dir(),
@@ -336,30 +354,52 @@ void Runner::SayWhatIsKept(bool failed) {
         "; --out FOLDER keeps each job's last one as a file, --data-dir FOLDER keeps all"));
   } else {
     terminal->Say(absl::StrCat("Its jobs and checkpoints are in ", cluster_->data_dir(),
-                               "; remove that when you need it no more"));
+                               "; remove it when you no longer need it"));
   }
 }
 
-void Runner::SayHowToGoOn() {
+void Runner::SayHowToGoOn(const absl::Status& status) {
   Terminal* const terminal = session_->terminal;
-  const std::string resume = absl::StrCat("evograd resume --data-dir ", cluster_->data_dir());
+  if (temporary_ != nullptr && has_checkpoint_) temporary_->Keep();
+  const bool of_files = work_.front().file.has_value();
+  // Of the folder's own jobs all have begun.
+  const size_t begun = of_files ? begun_ : work_.size();
+  const bool left = !of_files || unfinished_ || begun_ > results_.size();
+  const std::string resume =
+      absl::StrCat("evograd resume --data-dir ", Quoted(cluster_->data_dir()));
   std::vector<std::string> rest;
-  for (size_t i = begun_; i < work_.size(); ++i) {
-    rest.push_back(work_[i].file.has_value() ? work_[i].file->file.path : work_[i].name);
+  for (size_t i = begun; i < work_.size(); ++i) rest.push_back(work_[i].file->file.path);
+  if (begun > 0 && !rest.empty()) {
+    terminal->Say(absl::StrCat("Not begun: ", absl::StrJoin(rest, ", ")));
   }
-  if (temporary_ == nullptr) {
-    terminal->Say(absl::StrCat("To go on: the same command again",
-                               begun_ > 0 ? absl::StrCat(", or ", resume) : ""));
-  } else if (has_checkpoint_ && begun_ > 0) {
-    temporary_->Keep();
-    terminal->Say(absl::StrCat("To go on from the last checkpoint: ", resume));
-  } else if (!temporary_->kept()) {
+  const bool kept = temporary_ == nullptr || temporary_->kept();
+  if (absl::IsInvalidArgument(status)) {
+    // The same command would be refused again.
+    if (left && kept) terminal->Say(absl::StrCat("To go on with what has begun: ", resume));
+  } else if (!kept) {
     terminal->Say(
-        "Nothing is kept, as there is no checkpoint yet; with --data-dir FOLDER a run can be gone "
-        "on "
-        "with");
+        "Nothing is kept, as there is no checkpoint yet; with --data-dir FOLDER a run can be "
+        "resumed");
+  } else if (!rest.empty()) {
+    terminal->Say(absl::StrCat(work_.size() > 1 ? "To go on with all of them: " : "To go on: ",
+                               SameCommand()));
+  } else if (temporary_ == nullptr) {
+    terminal->Say(absl::StrCat("To go on: the same command again, or ", resume));
+  } else {
+    terminal->Say(absl::StrCat(
+        has_checkpoint_ ? "To go on from the last checkpoint: " : "To go on: ", resume));
   }
-  if (!rest.empty()) terminal->Say(absl::StrCat("Not begun: ", absl::StrJoin(rest, ", ")));
+}
+
+std::string Runner::SameCommand() const {
+  std::vector<std::string> words = {"evograd", "run"};
+  for (const std::string& file : session_->arguments.operands()) words.push_back(Quoted(file));
+  for (const std::string flag : {"workers", "device", "out"}) {
+    if (!session_->arguments.Has(flag)) continue;
+    words.insert(words.end(), {"--" + flag, Quoted(session_->arguments.Get(flag, ""))});
+  }
+  words.insert(words.end(), {"--data-dir", Quoted(cluster_->data_dir())});
+  return absl::StrJoin(words, " ");
 }
 
 }  // namespace evograd

@@ -72,9 +72,12 @@ class Runner {
                      const std::string& remark);
   absl::Status ClusterFailure();
   void PrintResults();
-  // What is kept, where, and how to go on; decides about the temporary folder.
-  void SayWhatIsKept(bool failed);
-  void SayHowToGoOn();
+  // What is kept, where, and how to go on; decides about the temporary folder. `status` is how the
+  // run ended.
+  void SayWhatIsKept(const absl::Status& status);
+  void SayHowToGoOn(const absl::Status& status);
+  // The command that goes on with all of the work in the folder.
+  std::string SameCommand() const;
 
   Session* const session_;
   const RunnerOptions options_;
@@ -90,7 +93,9 @@ class Runner {
   std::vector<std::string> unsaved_;
   bool has_checkpoint_ = false;
   bool unfinished_ = false;
+  // Of the work, from its front on: what the folder has.
   size_t begun_ = 0;
+  absl::Time served_since_;
   int code_ = 0;
   // Last, so that its thread ends before what its callbacks use.
   std::unique_ptr<Cluster> cluster_;

@@ -3,6 +3,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -10,6 +11,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "common/printable.h"
@@ -26,6 +28,28 @@ int Flushed(std::ostream* stream) {
   const int error = *stream ? 0 : errno != 0 ? errno : EIO;
   stream->clear();
   return error;
+}
+
+// Half a number would be another number.
+std::string CutAfterWord(const std::string& line, size_t columns) {
+  constexpr absl::string_view kMore = " ...";
+  const size_t room = columns > kMore.size() ? columns - kMore.size() : 0;
+  const size_t end = line.rfind(' ', room);
+  return end == std::string::npos ? "" : absl::StrCat(line.substr(0, end), kMore);
+}
+
+std::string Fitting(std::vector<LiveField> fields, size_t columns) {
+  while (true) {
+    const std::string line = absl::StrJoin(
+        fields, "  ", [](std::string* out, const LiveField& f) { absl::StrAppend(out, f.text); });
+    // One column less: a full line would wrap.
+    if (line.size() < columns) return line;
+    const auto least =
+        std::max_element(fields.begin(), fields.end(),
+                         [](const LiveField& a, const LiveField& b) { return a.rank < b.rank; });
+    if (least->rank == 0) return CutAfterWord(line, columns - 1);
+    fields.erase(least);
+  }
 }
 
 }  // namespace
@@ -111,11 +135,10 @@ std::string Terminal::WriteError() const {
   return write_error_ == 0 ? "" : std::strerror(write_error_);
 }
 
-void Terminal::SetLiveLine(const std::string& line) {
+void Terminal::SetLiveLine(std::vector<LiveField> fields) {
   if (!options_.live) return;
   absl::MutexLock lock(&mutex_);
-  // One column less: a full line would wrap.
-  live_line_ = line.substr(0, options_.columns - 1);
+  live_line_ = Fitting(std::move(fields), static_cast<size_t>(options_.columns));
   // What others wrote may have anything in it.
   for (char& c : live_line_) c = absl::ascii_isprint(c) ? c : ' ';
   *chatter_ << kClearLine << live_line_ << std::flush;

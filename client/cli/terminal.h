@@ -10,6 +10,7 @@
 #include <ostream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/string_view.h"
@@ -24,6 +25,13 @@ struct TerminalOptions {
   // Whether results may be coloured.
   bool color = false;
   int columns = 80;
+};
+
+// A part of the live line. Those of the highest rank go first where it is too long; those of rank 0
+// stay, and are cut after a word where they alone are too long.
+struct LiveField {
+  std::string text;
+  int rank;
 };
 
 class Terminal {
@@ -44,8 +52,9 @@ class Terminal {
   void Say(absl::string_view line);
   // The same of several lines of our own.
   void SayText(absl::string_view text);
-  // Replaces the live line, cut to the terminal's width; where the chatter is no terminal, nothing.
-  void SetLiveLine(const std::string& line);
+  // Replaces the live line by the fields that fit the terminal's width, in their order; where the
+  // chatter is no terminal, nothing.
+  void SetLiveLine(std::vector<LiveField> fields);
   // Takes the live line away.
   void ClearLiveLine();
 

@@ -43,7 +43,7 @@ TEST_F(TerminalTest, NothingThatIsShownCommandsIt) {
   }
   Terminal live = Make(true, false);
   chatter_.str("");
-  live.SetLiveLine(absl::StrCat("a", kHostile, "\nb"));
+  live.SetLiveLine({{absl::StrCat("a", kHostile, "\nb"), 0}});
   // What clears the line is ours.
   EXPECT_THAT(chatter_.str(), Not(HasSubstr("\x1b]")));
   EXPECT_THAT(chatter_.str(), Not(HasSubstr("\xc2\x9b")));
@@ -60,6 +60,26 @@ TEST_F(TerminalTest, OurOwnColoursPassAndNoOthers) {
   results_.str("");
   plain.Print(failed);
   EXPECT_EQ(results_.str(), "\\u001b[31mFAILED\\u001b[0m");
+}
+
+TEST_F(TerminalTest, OfALiveLineWholeFieldsGo) {
+  const auto shown = [&](int columns, const std::vector<LiveField>& fields) {
+    chatter_.str("");
+    TerminalOptions options;
+    options.live = true;
+    options.columns = columns;
+    Terminal(&results_, &chatter_, options).SetLiveLine(fields);
+    const std::string clear = "\r\x1b[K";
+    EXPECT_EQ(chatter_.str().substr(0, clear.size()), clear);
+    return chatter_.str().substr(clear.size());
+  };
+  const std::vector<LiveField> fields = {{"10/100", 0}, {"b 0.25", 2}, {"c 0.5", 3}, {"d 1", 1}};
+  EXPECT_EQ(shown(27, fields), "10/100  b 0.25  c 0.5  d 1");
+  EXPECT_EQ(shown(26, fields), "10/100  b 0.25  d 1");
+  EXPECT_EQ(shown(19, fields), "10/100  d 1");
+  EXPECT_EQ(shown(11, fields), "10/100");
+  EXPECT_EQ(shown(6, fields), "");
+  EXPECT_EQ(shown(26, {{"10/100", 0}, {"waits for 95 s: workers", 0}}), "10/100  waits for 95 ...");
 }
 
 TEST_F(TerminalTest, FurtherLinesOfAMessageStandFurtherRight) {

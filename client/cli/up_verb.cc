@@ -1,6 +1,4 @@
 // `evograd up` and `evograd hypergradient`: the service's programs on this machine.
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
@@ -97,7 +95,7 @@ std::string WhoReaches(const std::string& address, bool insecure) {
   if (IsUnixAddress(address)) return "";
   return absl::StrCat(
       insecure ? "Everybody who reaches it, on any machine," : "Every user of this machine",
-      " can use it; with --listen unix:PATH only you can. ");
+      " can use it; with --listen unix:/PATH only you can. ");
 }
 
 }  // namespace
@@ -143,10 +141,6 @@ int HypergradientVerb(Session* session) {
   const std::string name = absl::StrCat(JobIds(*files)[0], "-hypergradient.safetensors");
   const auto file = OutputFile::Open(PathIn(out, name));
   if (!file.ok()) return session->Fail(file.status());
-  const InterruptHandler handler(session->interrupts, [&] {
-    (*file)->Remove();
-    _exit(kExitInterrupted);
-  });
   const absl::Status status = ComputeHypergradient(
       files->front().resolved, session->arguments.Get("device", "auto"), file->get());
   if (!status.ok()) return session->Fail(status);

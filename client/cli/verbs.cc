@@ -1,9 +1,18 @@
 #include "client/cli/verbs.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace evograd {
 namespace {
+
+// The common flags of a verb beside help.
+std::vector<std::string> CommonNames(const std::string& verb) {
+  if (verb == "up" || verb == "hypergradient") return {};
+  // These start a coordinator of their own.
+  if (verb == "run" || verb == "resume") return {"o", "timeout"};
+  return {"coordinator", "o", "timeout"};
+}
 
 // Verbs that start programs on this machine.
 std::vector<Verb> LocalVerbs() {
@@ -20,9 +29,9 @@ std::vector<Verb> LocalVerbs() {
        1,
        -1,
        "Runs jobs on this machine, one after another",
-       "Starts a coordinator and workers, submits each job, shows its progress and what it came "
-       "to, and ends them again.\n"
-       "Several jobs end with a table that compares them. Ctrl-C and --timeout stop a run, and the "
+       "Starts a coordinator and workers, submits each job, shows its progress and result, and "
+       "stops them again.\n"
+       "After several jobs a table compares them. Ctrl-C and --timeout stop a run, and the "
        "same command on the\n"
        "same --data-dir, or `evograd resume`, goes on with it from its last checkpoint; without "
        "--data-dir the\n"
@@ -60,7 +69,7 @@ std::vector<Verb> LocalVerbs() {
         {"data-dir", "FOLDER",
          "The coordinator's data and the logs [$XDG_STATE_HOME/evograd or ~/.local/state/evograd]"},
         {"listen", "ADDRESS",
-         "Where the coordinator listens: HOST:PORT, or unix:PATH for you alone [127.0.0.1:7070]"},
+         "Where the coordinator listens: HOST:PORT, or unix:/PATH for you alone [127.0.0.1:7070]"},
         {"insecure", "", "Let it serve other machines without encryption and authentication"}},
        UpVerb},
       {"hypergradient",
@@ -117,7 +126,7 @@ std::vector<Verb> CoordinatorVerbs() {
        "NAME",
        1,
        1,
-       "Waits for a job's end and shows what it came to",
+       "Waits for a job's end and shows its result",
        "The exit code says how it ended: 0 succeeded, 7 failed, 8 cancelled.",
        {},
        WaitVerb},
@@ -140,10 +149,30 @@ std::vector<Verb> CoordinatorVerbs() {
 
 }  // namespace
 
+const std::vector<Flag>& CommonFlags() {
+  static const auto& flags = *new std::vector<Flag>{
+      {"coordinator", "ADDRESS",
+       "HOST:PORT of the coordinator, or unix:/PATH [$EVOGRAD_COORDINATOR, else 127.0.0.1:7070]"},
+      {"o", "FORMAT", "Results as table or json (the API's own JSON form) [table]"},
+      {"timeout", "TIME",
+       "Give up after 90s, 5m, …: of verbs that wait the whole, of others each call [10s]"},
+      {"help", "", "What a verb does; also -h"},
+      {"h", "", ""},
+  };
+  return flags;
+}
+
 const std::vector<Verb>& Verbs() {
   static const auto& verbs = *[] {
     auto* all = new std::vector<Verb>(LocalVerbs());
     for (Verb& verb : CoordinatorVerbs()) all->push_back(std::move(verb));
+    for (Verb& verb : *all) {
+      std::vector<std::string> names = CommonNames(verb.name);
+      names.insert(names.end(), {"help", "h"});
+      for (const Flag& flag : CommonFlags()) {
+        if (std::count(names.begin(), names.end(), flag.name) > 0) verb.flags.push_back(flag);
+      }
+    }
     return all;
   }();
   return verbs;

@@ -18,11 +18,14 @@ struct Verb {
   int max_operands;  // -1: any number
   std::string summary;
   std::string details;
+  // Those of its own, then the common ones that have an effect on it.
   std::vector<Flag> flags;
   // The exit code.
   int (*run)(Session* session);
 };
 
+// Flags that may stand before the verb too, where it takes them.
+const std::vector<Flag>& CommonFlags();
 const std::vector<Verb>& Verbs();
 
 // Jobs on this machine (run_verb.cc, up_verb.cc).

@@ -18,6 +18,7 @@
 #include "client/lib/backoff.h"
 #include "client/lib/download.h"
 #include "client/lib/grpc_status.h"
+#include "client/lib/job_state.h"
 #include "client/lib/uuid.h"
 #include "common/limits.h"
 #include "common/service_limits.h"
@@ -31,6 +32,8 @@ namespace {
 // While nobody answers these take about a second: long enough for a coordinator that is being
 // restarted by hand, short enough for a person who mistyped the address.
 constexpr int kMaxTries = 5;
+// A distant or busy coordinator takes a part of a second.
+constexpr int kConnectTimeoutMs = 3000;
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   grpc::ChannelArguments arguments;
@@ -38,7 +41,8 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, limits::kKeepaliveTimeoutMs);
   // gRPC's own is a second: longer than all of the repeats.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
+  // By this name, how long a connection may take to be made.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectTimeoutMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
   arguments.SetMaxReceiveMessageSize(limits::kMaxMessageBytes);
   // A proxy of the environment knows no coordinator on this machine.
@@ -111,6 +115,11 @@ class IdleLimit {
 
 }  // namespace
 
+std::string NoCheckpoints(const v1::Job& job) {
+  return absl::StrCat(job.name(), IsEnded(job.state()) ? " has ended without a checkpoint"
+                                                       : " has no checkpoints yet");
+}
+
 Client::Client(ClientOptions options)
     : options_(std::move(options)),
       channel_(MakeChannel(options_.address)),
@@ -141,9 +150,18 @@ absl::Status Client::Repeat(absl::Time deadline, const std::function<absl::Statu
     if (options_.pause) {
       options_.pause(pause);
     } else {
-      absl::Notification().WaitForNotificationWithTimeout(pause);
+      Pause(pause);
     }
   }
+}
+
+void Client::Pause(absl::Duration pause) {
+  const absl::Time end = absl::Now() + pause;
+  // gRPC looks after a connection that is being made only while somebody waits for it.
+  if (channel_->GetState(/*try_to_connect=*/true) != GRPC_CHANNEL_READY) {
+    channel_->WaitForConnected(absl::ToChronoTime(end));
+  }
+  absl::Notification().WaitForNotificationWithTimeout(end - absl::Now());
 }
 
 absl::StatusOr<v1::Job> Client::CreateJob(const std::string& job_id, const v1::JobSpec& spec,
@@ -223,7 +241,8 @@ absl::StatusOr<v1::Checkpoint> Client::LastCheckpoint(const std::string& job) {
     return true;
   }));
   if (last.has_value()) return *std::move(last);
-  return absl::NotFoundError(absl::StrCat(job, " has no checkpoints yet"));
+  EVOGRAD_ASSIGN_OR_RETURN(const v1::Job full, GetJob(job));
+  return absl::NotFoundError(NoCheckpoints(full));
 }
 
 absl::StatusOr<v1::Checkpoint> Client::BestCheckpoint(const std::string& job) {
@@ -236,11 +255,13 @@ absl::StatusOr<v1::Checkpoint> Client::BestCheckpoint(const std::string& job) {
   EVOGRAD_ASSIGN_OR_RETURN(const v1::Job full, GetJob(job));
   const std::string& metric = full.spec().keep_checkpoints().best_metric();
   return absl::NotFoundError(
-      metric.empty()
-          ? absl::StrCat(job,
-                         " does not keep its best checkpoint; a job file asks for it by "
-                         "`keep_checkpoints: {best_metric: METRIC}`")
-          : absl::StrCat(job, " has no best checkpoint yet: none was evaluated by ", metric));
+      metric.empty() ? absl::StrCat(job,
+                                    " does not keep its best checkpoint; a job file asks for it by "
+                                    "`keep_checkpoints: {best_metric: METRIC}`")
+                     : absl::StrCat(job,
+                                    IsEnded(full.state()) ? " has ended without a best checkpoint"
+                                                          : " has no best checkpoint yet",
+                                    ": none was evaluated by ", metric));
 }
 
 absl::StatusOr<v1::Checkpoint> Client::DownloadCheckpoint(const std::string& name,
@@ -302,7 +323,7 @@ absl::StatusOr<v1::Checkpoint> Client::DownloadOnce(const std::string& name, Out
 std::unique_ptr<JobWatcher> Client::Watch(const std::string& name, int64_t after_sequence,
                                           WatchOptions options) {
   if (!options.pause) options.pause = options_.pause;
-  return std::make_unique<JobWatcher>(stub_, options_.address, name, after_sequence, options);
+  return std::make_unique<JobWatcher>(channel_, options_.address, name, after_sequence, options);
 }
 
 }  // namespace evograd

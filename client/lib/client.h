@@ -39,7 +39,7 @@
 namespace evograd {
 
 struct ClientOptions {
-  // Of the coordinator: host:port, or unix:/PATH.
+  // Of the coordinator: host:port, or unix:/PATH (common/address.h checks the form).
   std::string address;
   // Of each call, its repeats included.
   absl::Duration timeout = absl::Seconds(10);
@@ -49,6 +49,9 @@ struct ClientOptions {
   // Waits between two tries; null: lets so much time pass.
   std::function<void(absl::Duration)> pause = nullptr;
 };
+
+// Of a job without any: "jobs/x has no checkpoints yet", or that it has ended without one.
+std::string NoCheckpoints(const v1::Job& job);
 
 class Client {
  public:
@@ -71,7 +74,8 @@ class Client {
   absl::Status ForEachCheckpoint(const std::string& job,
                                  const std::function<bool(const v1::Checkpoint&)>& visit);
 
-  // The one of the highest step. NOT_FOUND: the job has none yet.
+  // The one of the highest step. NOT_FOUND: the job has none, and the message says whether one is
+  // still to come.
   absl::StatusOr<v1::Checkpoint> LastCheckpoint(const std::string& job);
 
   // The best one so far by the job's own measure (JobSpec.keep_checkpoints). NOT_FOUND: there is
@@ -95,6 +99,7 @@ class Client {
   // would come after `deadline`.
   absl::Status Repeat(absl::Time deadline, const std::function<absl::Status()>& attempt,
                       const std::function<bool(const absl::Status&)>& may_pass);
+  void Pause(absl::Duration pause);
   absl::StatusOr<v1::Checkpoint> DownloadOnce(const std::string& name, OutputFile* file,
                                               absl::Time deadline);
 

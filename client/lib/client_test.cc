@@ -10,6 +10,8 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,6 +41,44 @@ using ::testing::HasSubstr;
 using ::testing::Le;
 using ::testing::Lt;
 using ::testing::SizeIs;
+
+// Answers each connection with `greeting` and closes it; without one it says nothing.
+class OtherServer {
+ public:
+  explicit OtherServer(const std::string& greeting) {
+    socket_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in place = {};
+    place.sin_family = AF_INET;
+    place.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof place;
+    EXPECT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&place), size), 0);
+    EXPECT_EQ(getsockname(socket_, reinterpret_cast<sockaddr*>(&place), &size), 0);
+    EXPECT_EQ(listen(socket_, 16), 0);
+    address_ = absl::StrCat("127.0.0.1:", ntohs(place.sin_port));
+    thread_ = std::thread([this, greeting] {
+      while (true) {
+        const int peer = accept(socket_, nullptr, nullptr);
+        if (peer < 0) return;
+        char request[1024];
+        while (read(peer, request, sizeof request) > 0 && greeting.empty()) {
+        }
+        EXPECT_GE(write(peer, greeting.data(), greeting.size()), 0);
+        close(peer);
+      }
+    });
+  }
+  ~OtherServer() {
+    shutdown(socket_, SHUT_RDWR);
+    thread_.join();
+    close(socket_);
+  }
+  const std::string& address() const { return address_; }
+
+ private:
+  int socket_ = -1;
+  std::string address_;
+  std::thread thread_;
+};
 
 // As the coordinator refuses what it may take later.
 grpc::Status Asking(grpc::StatusCode code, const std::string& reason, absl::Duration delay) {
@@ -186,6 +226,23 @@ TEST_F(ClientTest, OtherErrorsAreNotRepeated) {
   EXPECT_EQ(job.status().code(), absl::StatusCode::kAlreadyExists);
   EXPECT_EQ(job.status().message(), "there is one");
   EXPECT_THAT(service_.request_ids, SizeIs(1));
+}
+
+// In gRPC's own words, which no interface promises.
+TEST_F(ClientTest, WhyNobodyAnswersIsTold) {
+  const auto error = [](const std::string& address) {
+    Client client(ClientOptions{address});
+    const absl::Status status = client.GetJob("jobs/x").status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+    EXPECT_EQ(GetErrorInfo(status).reason, "COORDINATOR_UNREACHABLE");
+    return std::string(status.message());
+  };
+  // Nothing listens on port 1 of this machine.
+  EXPECT_THAT(error("127.0.0.1:1"), HasSubstr("127.0.0.1:1: the connection is refused"));
+  EXPECT_THAT(error("unix:/none/socket"), HasSubstr("/none/socket: there is no such socket"));
+  const OtherServer web("HTTP/1.1 400 Bad Request\r\n\r\n"), hung("");
+  EXPECT_THAT(error(web.address()), HasSubstr("what listens there is no coordinator"));
+  EXPECT_THAT(error(hung.address()), HasSubstr("what listens there does not answer"));
 }
 
 TEST_F(ClientTest, RepeatsEnd) {

@@ -19,6 +19,7 @@
 
 #include "absl/memory/memory.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -61,6 +62,15 @@ std::pair<std::string, std::string> SplitAddress(const std::string& address) {
 std::string Said(const ChildProcess& process) {
   const std::string lines = process.LastOutput(kQuotedLines);
   return lines.empty() ? "; it said nothing" : absl::StrCat("; it said:\n", lines);
+}
+
+// Whether some process has a socket of that name, be its file there or not.
+bool IsListenedAt(const std::string& path) {
+  std::ifstream sockets("/proc/net/unix");
+  for (std::string line; std::getline(sockets, line);) {
+    if (absl::EndsWith(line, " " + path)) return true;
+  }
+  return false;
 }
 
 // Where a listener on all interfaces is reached from this machine.
@@ -276,7 +286,20 @@ absl::Status Cluster::StartAnew(Program* program) {
   return StartCoordinator(absl::StrCat(host, ":", SplitAddress(address_).second), program);
 }
 
+absl::Status Cluster::CheckSocket() const {
+  const absl::StatusOr<std::string> path = UnixSocketPath(address_);
+  // Where nobody listens the coordinator is away, and makes its socket when it is back.
+  if (!path.ok() || access(path->c_str(), F_OK) == 0 || !IsListenedAt(*path)) {
+    return absl::OkStatus();
+  }
+  return Failure(
+      absl::StrCat("the socket ", *path,
+                   " of the coordinator was removed, and no worker can reach it any more; set "
+                   "TMPDIR to a folder that nobody cleans up"));
+}
+
 absl::Status Cluster::StartAgain(Program* program) {
+  if (program != &programs_.front()) EVOGRAD_RETURN_IF_ERROR(CheckSocket());
   const std::string old_name = program->name;
   program->due = absl::InfiniteFuture();
   if (const absl::Status started = StartAnew(program); !started.ok()) {

@@ -11,7 +11,8 @@
 // coordinator cannot write its disk, say), is started again, for the service is made for that:
 // after a wait that grows while it keeps ending or cannot be started, up to
 // limits::kMaxLocalRestartsPerHour times an hour. One that never started well, or ends with another
-// code, is a failure.
+// code, is a failure; so is a socket that was removed under the coordinator, where a worker needs
+// it.
 //
 // Threads: Start and Stop from one thread; the callbacks come from another.
 #ifndef EVOGRAD_CLIENT_LIB_CLUSTER_H_
@@ -114,6 +115,8 @@ class Cluster {
   absl::Status PlanStart(const std::string& what, const std::string& said, Program* program);
   // A worker that cannot go on, for a fault of its device, say, does not end the others.
   bool AnotherWorkerRuns(const Program& than) const;
+  // Whether a new worker can reach the coordinator, as far as its socket's file goes.
+  absl::Status CheckSocket() const;
   absl::Status StartAgain(Program* program);
   absl::Status StartAnew(Program* program);
   // Lets programs that are due start, and looks after those that have ended.

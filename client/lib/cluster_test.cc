@@ -8,7 +8,10 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -134,6 +137,45 @@ exec tail -f /dev/null
   while (Read("listened").size() < 2 * (options_.listen.size() + 1)) sched_yield();
   EXPECT_EQ(Read("listened"), absl::StrCat(options_.listen, "\n", options_.listen, "\n"));
   EXPECT_THAT(Read("logs/local-1.log"), HasSubstr("--coordinator=" + options_.listen));
+}
+
+// The test listens in the coordinator's place, in a folder whose name is short.
+TEST_F(ClusterTest, ASocketThatIsRemovedIsNamedWhenAWorkerNeedsIt) {
+  Install("coordinator", R"(
+for word in "$@"; do case $word in
+  --port_file=*) port=${word#*=};; --listen=*) listen=${word#*=};;
+esac; done
+echo "$listen" > "$port"
+exec tail -f /dev/null
+)");
+  // The first two die.
+  Install("worker",
+          absl::StrCat("case \"$*\" in *local-[12]\\ *) kill -KILL $$;; esac; ", kGoodWorker));
+  options_.min_restart_delay = absl::ZeroDuration();
+  std::string folder = "/tmp/evograd-test-XXXXXX";
+  ASSERT_NE(mkdtemp(&folder[0]), nullptr);
+  const std::string path = folder + "/socket";
+  options_.listen = "unix:" + path;
+  {
+    // Nobody listens: a coordinator that is away comes back.
+    const auto cluster = Cluster::Start(options_);
+    ASSERT_TRUE(cluster.ok()) << cluster.status();
+    EXPECT_THAT(WaitForNotice("local-3 takes its place"), HasSubstr("local-3 takes its place"));
+  }
+  const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(listen(listener, 1), 0);
+  std::filesystem::remove_all(folder);
+  std::filesystem::remove_all(options_.data_dir);
+  const auto cluster = Cluster::Start(options_);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  failed_.WaitForNotification();
+  EXPECT_THAT(std::string(failure_.message()),
+              HasSubstr("the socket " + path + " of the coordinator was removed"));
+  close(listener);
 }
 
 TEST_F(ClusterTest, NoMoreFilesIsAnErrorAndNoEnd) {
@@ -369,6 +411,20 @@ TEST_F(ClusterTest, AWorkerThatCannotStartIsNotStartedAgain) {
   failed_.WaitForNotification();
   EXPECT_EQ(failure_.message(),
             "worker local-1 ended with exit code 1; it said:\n  there is no device cuda:7\n");
+}
+
+TEST_F(ClusterTest, AWorkerThatCannotStartDoesNotEndTheOthers) {
+  Install("coordinator", kGoodCoordinator);
+  Install("worker", absl::StrCat("case \"$*\" in *local-1\\ *) echo 'no device'; exit 3;; esac; ",
+                                 kGoodWorker));
+  options_.workers = 2;
+  options_.min_restart_delay = absl::ZeroDuration();
+  const auto cluster = Cluster::Start(options_);
+  ASSERT_TRUE(cluster.ok()) << cluster.status();
+  EXPECT_EQ(WaitForNotice("takes its place"),
+            "worker local-1 ended with exit code 3; it said:\n  no device\n"
+            "local-3 takes its place");
+  EXPECT_FALSE(failed_.HasBeenNotified());
 }
 
 TEST_F(ClusterTest, AFolderOfSomebodyElseStaysAsItIs) {

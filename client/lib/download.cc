@@ -7,8 +7,8 @@ namespace evograd {
 
 absl::Status Download::Damaged(const std::string& what) const {
   return MakeError(absl::StatusCode::kDataLoss,
-                   absl::StrCat(checkpoint_.name(), " came damaged: ", what,
-                                "; try again, and if it comes so again take another checkpoint"),
+                   absl::StrCat(checkpoint_.name(), " arrived damaged: ", what,
+                                "; try again, and if that does not help take another checkpoint"),
                    "CHECKPOINT_DAMAGED", {{"checkpoint", checkpoint_.name()}});
 }
 

@@ -3,8 +3,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <map>
+#include <utility>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
@@ -35,7 +38,26 @@ std::string Indented(const std::string& message) {
   return absl::StrReplaceAll(message, {{"\n", "\n  "}});
 }
 
-absl::Status Unreachable(const std::string& address,
+// What gRPC's words for it mean; empty where they may mean several things.
+std::string WhyUnreachable(const std::string& said) {
+  static constexpr std::pair<const char*, const char*> kMeanings[] = {
+      {"DNS resolution failed", ": the host's name is not known"},
+      {"No such file or directory", ": there is no such socket"},
+      {"Connection refused", ": the connection is refused, so nothing listens there"},
+      {"No route to host", ": there is no route to the host"},
+      {"Network is unreachable", ": there is no route to the host"},
+      {"Connection timed out", ": the host does not answer"},
+      {"tcp handshaker shutdown", ": the host does not answer"},
+      {"before receiving SETTINGS frame", ": what listens there does not answer"},
+      {"http1.x server", ": what listens there is no coordinator"},
+  };
+  for (const auto& [words, meaning] : kMeanings) {
+    if (absl::StrContains(said, words)) return meaning;
+  }
+  return "";
+}
+
+absl::Status Unreachable(const std::string& address, const std::string& said,
                          const std::map<std::string, std::string>& metadata) {
   if (IsForbidden(address)) {
     return MakeError(
@@ -44,7 +66,7 @@ absl::Status Unreachable(const std::string& address,
         "COORDINATOR_PRIVATE", metadata);
   }
   return MakeError(absl::StatusCode::kUnavailable,
-                   absl::StrCat("no coordinator answers at ", address,
+                   absl::StrCat("no coordinator answers at ", address, WhyUnreachable(said),
                                 "; start one with `evograd up` or name another with --coordinator"),
                    "COORDINATOR_UNREACHABLE", metadata);
 }
@@ -70,7 +92,7 @@ absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
                                                        {"grpc", status.error_message()}};
   switch (status.error_code()) {
     case grpc::StatusCode::UNAVAILABLE:
-      return Unreachable(address, metadata);
+      return Unreachable(address, status.error_message(), metadata);
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       return MakeError(
           absl::StatusCode::kDeadlineExceeded,

@@ -39,6 +39,15 @@ TEST(FromGrpcTest, NobodyThereIsSaidPlainly) {
             "no coordinator answers at a:1; start one with `evograd up` or name another with "
             "--coordinator");
   EXPECT_EQ(GetErrorInfo(absent).reason, "COORDINATOR_UNREACHABLE");
+  // Where gRPC says why, so do we: as it says of a name that nobody knows.
+  const absl::Status unknown = FromGrpc(
+      grpc::Status(grpc::StatusCode::UNAVAILABLE,
+                   "DNS resolution failed for h.invalid:70: C-ares status is not ARES_SUCCESS "
+                   "qtype=AAAA name=h.invalid is_balancer=0: Domain name not found"),
+      "h.invalid:70");
+  EXPECT_THAT(std::string(unknown.message()),
+              HasSubstr("no coordinator answers at h.invalid:70: the host's name is not known"));
+  EXPECT_EQ(GetErrorInfo(unknown).reason, "COORDINATOR_UNREACHABLE");
   // Its twin: a coordinator that says so itself.
   const absl::Status present =
       FromGrpc(WithDetails(grpc::StatusCode::UNAVAILABLE, "shutting down"), "a:1");

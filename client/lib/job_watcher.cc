@@ -1,5 +1,6 @@
 #include "client/lib/job_watcher.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,10 +11,17 @@
 #include "spec/error.h"
 
 namespace evograd {
+namespace {
 
-JobWatcher::JobWatcher(std::shared_ptr<v1::JobService::Stub> stub, std::string address,
-                       std::string job, int64_t after_sequence, WatchOptions options)
-    : stub_(std::move(stub)),
+// After which a pause looks whether it was cancelled.
+constexpr absl::Duration kTurn = absl::Milliseconds(50);
+
+}  // namespace
+
+JobWatcher::JobWatcher(std::shared_ptr<grpc::Channel> channel, std::string address, std::string job,
+                       int64_t after_sequence, WatchOptions options)
+    : channel_(std::move(channel)),
+      stub_(v1::JobService::NewStub(channel_)),
       address_(std::move(address)),
       job_(std::move(job)),
       options_(options),
@@ -46,8 +54,10 @@ absl::Status JobWatcher::Open() {
 }
 
 absl::Status JobWatcher::AfterError(const grpc::Status& error) {
-  absl::MutexLock lock(&mutex_);
-  if (cancelled_) return absl::CancelledError("the watch was cancelled");
+  {
+    absl::MutexLock lock(&mutex_);
+    if (cancelled_) return absl::CancelledError("the watch was cancelled");
+  }
   const absl::Time now = absl::Now();
   const bool timed = options_.deadline != absl::InfiniteFuture();
   if (now >= options_.deadline ||
@@ -61,14 +71,29 @@ absl::Status JobWatcher::AfterError(const grpc::Status& error) {
   // One that stops, or has all the watches that it takes, may be another one soon.
   const bool passing = IsPassing(status) || absl::IsResourceExhausted(status);
   if (!passing || now - last_contact_ >= options_.patience) return status;
-  // Wakes at once when cancelled.
   const absl::Duration pause = std::min(Backoff(failures_++, status), options_.deadline - now);
   if (options_.pause) {
     options_.pause(pause);
   } else {
-    mutex_.AwaitWithTimeout(absl::Condition(&cancelled_), pause);
+    Pause(pause);
   }
   return absl::OkStatus();
+}
+
+void JobWatcher::Pause(absl::Duration pause) {
+  const absl::Time end = absl::Now() + pause;
+  while (absl::Now() < end) {
+    const bool connected = channel_->GetState(/*try_to_connect=*/true) == GRPC_CHANNEL_READY;
+    {
+      absl::MutexLock lock(&mutex_);
+      const absl::Duration left = connected ? end - absl::Now() : absl::ZeroDuration();
+      if (mutex_.AwaitWithTimeout(absl::Condition(&cancelled_), left)) return;
+    }
+    // gRPC looks after a connection that is being made only while somebody waits for it.
+    if (!connected) {
+      channel_->WaitForConnected(absl::ToChronoTime(std::min(end, absl::Now() + kTurn)));
+    }
+  }
 }
 
 absl::StatusOr<bool> JobWatcher::Next(v1::Event* event) {

@@ -4,6 +4,7 @@
 #ifndef EVOGRAD_CLIENT_LIB_JOB_WATCHER_H_
 #define EVOGRAD_CLIENT_LIB_JOB_WATCHER_H_
 
+#include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/support/sync_stream.h>
 
@@ -34,7 +35,7 @@ struct WatchOptions {
 class JobWatcher {
  public:
   // `address` is for messages.
-  JobWatcher(std::shared_ptr<v1::JobService::Stub> stub, std::string address, std::string job,
+  JobWatcher(std::shared_ptr<grpc::Channel> channel, std::string address, std::string job,
              int64_t after_sequence, WatchOptions options);
   ~JobWatcher();
 
@@ -57,8 +58,11 @@ class JobWatcher {
   absl::Status Open();
   // What to do about a stream that ended with an error: OK after a pause, to try again.
   absl::Status AfterError(const grpc::Status& error);
+  // Not for so long; less when cancelled.
+  void Pause(absl::Duration pause);
 
-  const std::shared_ptr<v1::JobService::Stub> stub_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<v1::JobService::Stub> stub_;
   const std::string address_;
   const std::string job_;
   const WatchOptions options_;

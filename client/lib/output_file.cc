@@ -9,10 +9,13 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <set>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/memory/memory.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "common/folders.h"
 #include "common/status_macros.h"
 #include "spec/error.h"
@@ -30,6 +33,17 @@ bool IsFolder(const std::string& path) {
 bool IsStandardOutput(const struct stat& info) {
   struct stat own;
   return fstat(STDOUT_FILENO, &own) == 0 && own.st_dev == info.st_dev && own.st_ino == info.st_ino;
+}
+
+// The parts that this process is writing.
+struct Parts {
+  absl::Mutex mutex;
+  std::set<std::string> paths ABSL_GUARDED_BY(mutex);
+};
+
+Parts& AllParts() {
+  static Parts& parts = *new Parts;
+  return parts;
 }
 
 std::string FolderOf(const std::string& path) {
@@ -85,10 +99,12 @@ absl::Status OutputFile::Begin() {
     return Failure(absl::StrCat("cannot be made, as there is no folder ", folder));
   }
   const std::string part = absl::StrCat(place_, ".part-", getpid());
+  absl::MutexLock lock(&AllParts().mutex);
   unlink(part.c_str());
   file_ = open(part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (file_ < 0) return Failure("cannot be made");
   part_ = part;
+  AllParts().paths.insert(part);
   // That of the one that it replaces.
   if (mode != 0 && fchmod(file_, mode) != 0) return Failure("cannot be made");
   return absl::OkStatus();
@@ -100,8 +116,17 @@ OutputFile::~OutputFile() {
   Remove();
 }
 
-void OutputFile::Remove() const {
-  if (!part_.empty()) unlink(part_.c_str());
+void OutputFile::Remove() {
+  if (part_.empty()) return;
+  absl::MutexLock lock(&AllParts().mutex);
+  unlink(part_.c_str());
+  AllParts().paths.erase(part_);
+}
+
+void OutputFile::RemoveUnfinished() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  // For good.
+  AllParts().mutex.Lock();
+  for (const std::string& path : AllParts().paths) unlink(path.c_str());
 }
 
 absl::Status OutputFile::Failure(const std::string& what) const {
@@ -127,8 +152,12 @@ absl::Status OutputFile::Finish() {
   if (fsync(file_) != 0 && !(part_.empty() && (errno == EINVAL || errno == ENOTSUP))) {
     return Failure("cannot be written");
   }
-  if (!part_.empty() && std::rename(part_.c_str(), place_.c_str()) != 0) {
-    return Failure("cannot be put in its place");
+  if (!part_.empty()) {
+    absl::MutexLock lock(&AllParts().mutex);
+    if (std::rename(part_.c_str(), place_.c_str()) != 0) {
+      return Failure("cannot be put in its place");
+    }
+    AllParts().paths.erase(part_);
   }
   close(file_);
   file_ = -1;

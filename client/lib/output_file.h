@@ -5,7 +5,7 @@
 //   EVOGRAD_RETURN_IF_ERROR(file->Write(bytes));
 //   EVOGRAD_RETURN_IF_ERROR(file->Finish());
 //
-// Threads: one, but for Remove.
+// Threads: one, but for RemoveUnfinished.
 #ifndef EVOGRAD_CLIENT_LIB_OUTPUT_FILE_H_
 #define EVOGRAD_CLIENT_LIB_OUTPUT_FILE_H_
 
@@ -37,8 +37,10 @@ class OutputFile {
   absl::Status Finish();
   // Where another program can write it; empty: Write is the only way.
   const std::string& part_path() const { return part_; }
-  // Takes away what was written; from any thread, where the process ends at once.
-  void Remove() const;
+
+  // Where the process is to end at once: takes away what all of them have written and not finished.
+  // From any thread; no more can be begun or finished after it.
+  static void RemoveUnfinished();
 
   const std::string& path() const { return path_; }
   // Whether it is this process's own, which takes no other results then.
@@ -49,6 +51,8 @@ class OutputFile {
   // Where the file that `path_` means is to be put; empty: it is opened as it is.
   absl::StatusOr<std::string> FindPlace(unsigned* mode);
   absl::Status Begin();
+  // Takes away what was written.
+  void Remove();
   // For a failed system call, by errno.
   absl::Status Failure(const std::string& what) const;
 

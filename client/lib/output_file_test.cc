@@ -90,6 +90,22 @@ TEST_F(OutputFileTest, AppearsWhenItIsWhole) {
   EXPECT_EQ(CountFiles(), 1);
 }
 
+TEST_F(OutputFileTest, AnEndAtOnceLeavesNothingUnfinished) {
+  const std::string whole = Path("whole"), part = Path("part"), given_up = Path("given-up");
+  const auto end_at_once = [&] {
+    ASSERT_TRUE(Put(whole, "abc").ok());
+    OutputFile::Open(given_up).IgnoreError();
+    const auto first = OutputFile::Open(part), second = OutputFile::Open(part + "2");
+    ASSERT_TRUE((*first)->Write("abc").ok());
+    ASSERT_TRUE(fs::exists((*first)->part_path()) && fs::exists((*second)->part_path()));
+    OutputFile::RemoveUnfinished();
+    _exit(0);
+  };
+  EXPECT_EXIT(end_at_once(), ::testing::ExitedWithCode(0), "");
+  EXPECT_EQ(Read(whole), "abc");
+  EXPECT_EQ(CountFiles(), 1);
+}
+
 TEST_F(OutputFileTest, DevicesAreWrittenToAndStayDevices) {
   // One of the test's own, so that nothing is lost where it goes wrong; without the right to make
   // one, the machine's.

@@ -109,7 +109,7 @@ TEST_F(DataFolderTest, AFolderOfSomebodyElseStaysAsItIs) {
   std::ofstream(data_dir() + "/checkpoints/run1/model.pt") << "weights";
   const Outcome refused = Evograd(Arguments());
   EXPECT_EQ(refused.exit_code, 1);
-  EXPECT_THAT(refused.err, AllOf(HasSubstr("no store of a coordinator in it, but checkpoints"),
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("no coordinator's store in it, but it has checkpoints"),
                                  HasSubstr("Give a new or an empty folder")));
   EXPECT_EQ(Read(data_dir() + "/checkpoints/run1/model.pt"), "weights");
   EXPECT_FALSE(std::filesystem::exists(data_dir() + "/logs"));

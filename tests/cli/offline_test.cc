@@ -86,6 +86,55 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"--nonsense list", "unknown flag --nonsense"},
                       Case{"run x.yaml --workers 0", "there is no such file"}));
 
+// Every flag has its effect or is refused, wherever it stands.
+INSTANTIATE_TEST_SUITE_P(
+    Flags, UsageTest,
+    ::testing::Values(
+        Case{"run x.yaml --coordinator h:1", "unknown flag --coordinator\nSee: evograd run --help"},
+        Case{"--coordinator h:1 run x.yaml", "unknown flag --coordinator\nSee: evograd run --help"},
+        Case{"resume --data-dir x --coordinator h:1", "unknown flag --coordinator"},
+        Case{"up --coordinator h:1", "unknown flag --coordinator"},
+        Case{"up -o json", "unknown flag -o"}, Case{"hypergradient x --timeout 1s", "--timeout"},
+        Case{"--coordinator h:1 list --coordinator h:2", "--coordinator is given twice"},
+        Case{"-o json version", "unknown flag -o"}, Case{"version x", "version takes no words"},
+        Case{"run x.yaml --out ''", "--out needs a value: --out FOLDER"},
+        Case{"run x.yaml --data-dir=", "--data-dir needs a value: --data-dir FOLDER"},
+        Case{"up --data-dir ''", "--data-dir needs a value"},
+        Case{"list --coordinator ''", "--coordinator needs a value: --coordinator ADDRESS"},
+        Case{"submit x.yaml --name ''", "--name needs a value"},
+        Case{"describe ''", "describe takes NAME, and a word is empty"},
+        Case{"describe j\xf6"
+             "b",
+             "is not UTF-8 text; write it in UTF-8"},
+        Case{"--coordinator j\xf6"
+             "b:1 list",
+             "is not UTF-8 text; write it in UTF-8"},
+        Case{"list --coordinator localhost", "--coordinator: `localhost` has no port; give HOST"},
+        Case{"list --coordinator http://h:1", "--coordinator: `http://h:1` is a URL; give HOST"}));
+
+TEST(FlagsTest, TheEnvironmentsAddressIsCheckedWhereItIsUsed) {
+  setenv("EVOGRAD_COORDINATOR", "localhost", 1);
+  const Outcome list = Evograd("list"), run = Evograd("run /none.yaml");
+  unsetenv("EVOGRAD_COORDINATOR");
+  EXPECT_EQ(list.exit_code, 2);
+  EXPECT_THAT(list.err, HasSubstr("$EVOGRAD_COORDINATOR: `localhost` has no port"));
+  EXPECT_THAT(run.err, HasSubstr("/none.yaml: there is no such file"));
+}
+
+TEST(FlagsTest, FlagsOfSubmitAreBlamedForWhatIsTheirs) {
+  const std::string path = WriteFile("job.yaml", "problem: {toy1d: {}}\nsteps: 3\n");
+  const Outcome name = Evograd("submit --name Bad " + path);
+  EXPECT_EQ(name.exit_code, 2);
+  EXPECT_THAT(name.err, StartsWith("evograd: --name: `Bad` is no job name; give "));
+  EXPECT_THAT(name.err, Not(HasSubstr(path)));
+  // The twin: in the file.
+  const std::string bad = WriteFile("bad.yaml", "name: Bad\nproblem: {toy1d: {}}\nsteps: 3\n");
+  EXPECT_THAT(Evograd("submit " + bad).err, StartsWith("evograd: " + bad + ":1:"));
+  const Outcome both = Evograd("submit --dry-run --wait " + path);
+  EXPECT_EQ(both.exit_code, 2);
+  EXPECT_THAT(both.err, HasSubstr("--dry-run submits nothing for --wait to wait for"));
+}
+
 // A file's text, what is said about it; FILE stands for its path.
 class FileTest : public ::testing::TestWithParam<Case> {};
 
@@ -108,7 +157,8 @@ INSTANTIATE_TEST_SUITE_P(
                            ":4:3: estimator.population: 0 is outside 1 to 4096"},
                       Case{"problem: {toy1d: {}}\nsteps: 3\nestimator: {tau: 0}\n",
                            ":3:13: estimator.tau: 0 is not allowed"},
-                      Case{"problem: {toy1d: {}}\n", ": steps: is missing"},
+                      Case{"problem: {toy1d: {}}\n", ": steps: is missing or 0; give the number"},
+                      Case{"problem: {toy1d: {}}\nsteps: 0\n", ":2:1: steps: is missing or 0; "},
                       Case{"problem: {rotation: {data_dir: data}}\nsteps: 3\n",
                            ":1:22: problem.rotation.data_dir: `data` is relative"},
                       Case{"problem: {toy1d: {}\nsteps: 3\n", ":"},
@@ -158,8 +208,8 @@ TEST(UnreachableTest, NobodyThereIsSaidPlainly) {
     const Outcome outcome = outcomes[i].get();
     EXPECT_EQ(outcome.exit_code, 5) << lines[i];
     EXPECT_THAT(outcome.err,
-                HasSubstr("no coordinator answers at 127.0.0.1:1; start one with `evograd up` or "
-                          "name another"))
+                HasSubstr("no coordinator answers at 127.0.0.1:1: the connection is refused, so "
+                          "nothing listens there; start one with `evograd up` or name another"))
         << lines[i];
     EXPECT_THAT(outcome.out, IsEmpty()) << lines[i];
   }
@@ -168,8 +218,8 @@ TEST(UnreachableTest, NobodyThereIsSaidPlainly) {
 TEST(UnreachableTest, TheEnvironmentNamesTheCoordinatorAndTheFlagWins) {
   setenv("EVOGRAD_COORDINATOR", "127.0.0.1:2", 1);
   EXPECT_THAT(Evograd("list").err, HasSubstr("127.0.0.1:2"));
-  EXPECT_THAT(Evograd(std::string("list") + kNowhere).err, HasSubstr("127.0.0.1:1;"));
-  EXPECT_THAT(Evograd(std::string(kNowhere) + " list").err, HasSubstr("127.0.0.1:1;"));
+  EXPECT_THAT(Evograd(std::string("list") + kNowhere).err, HasSubstr("127.0.0.1:1:"));
+  EXPECT_THAT(Evograd(std::string(kNowhere) + " list").err, HasSubstr("127.0.0.1:1:"));
   unsetenv("EVOGRAD_COORDINATOR");
 }
 

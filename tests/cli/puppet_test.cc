@@ -93,6 +93,10 @@ class Puppet : public v1::JobService::Service {
     worker->set_name("workers/w2");
     worker->set_state(v1::SET_ASIDE);
     worker->set_reason("cannot read /data; not used for 30 s");
+    absl::MutexLock lock(&mutex_);
+    if (connected_ != absl::InfinitePast()) {
+      worker->mutable_connect_time()->set_seconds(absl::ToUnixSeconds(connected_));
+    }
     return grpc::Status::OK;
   }
 
@@ -205,6 +209,10 @@ class Puppet : public v1::JobService::Service {
     absl::MutexLock lock(&mutex_);
     job_.mutable_last_step_time()->set_seconds(absl::ToUnixSeconds(time));
   }
+  void SetConnected(absl::Time time) {
+    absl::MutexLock lock(&mutex_);
+    connected_ = time;
+  }
   void SetSurvived(int64_t recoveries) {
     absl::MutexLock lock(&mutex_);
     job_.set_recoveries(recoveries);
@@ -230,6 +238,7 @@ class Puppet : public v1::JobService::Service {
   std::vector<v1::Event> events_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> asked_after_ ABSL_GUARDED_BY(mutex_);
   std::string refusal_ ABSL_GUARDED_BY(mutex_);
+  absl::Time connected_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   int job_failures_ ABSL_GUARDED_BY(mutex_) = 0;
   bool cut_ ABSL_GUARDED_BY(mutex_) = false;
   bool told_end_ ABSL_GUARDED_BY(mutex_) = false;
@@ -353,6 +362,20 @@ TEST_F(PuppetTest, WhatStandsStillSaysWhy) {
   EXPECT_EQ(watch->WaitForEnd(), "ended with exit code 0") << watch->output();
 }
 
+TEST_F(PuppetTest, WhatWasBeforeTheCoordinatorServedIsNoSilence) {
+  puppet_.SetLastStep(absl::Now() - absl::Hours(5));
+  EXPECT_THAT(Verb("list").out, HasSubstr("no step for 5h"));
+  EXPECT_THAT(Verb("describe puppet").out, HasSubstr("no step for 5h"));
+  puppet_.SetConnected(absl::Now() - absl::Minutes(10));
+  EXPECT_THAT(Verb("list").out, HasSubstr("no step for 10m"));
+  EXPECT_THAT(Verb("describe puppet").out, HasSubstr("no step for 10m"));
+  EXPECT_THAT(Verb("wait puppet --timeout 1s").err, HasSubstr("no step for 10m"));
+  const auto watch = Start("watch");
+  watch->WaitForText("no step for 10m");
+  puppet_.End(true);
+  EXPECT_EQ(watch->WaitForEnd(), "ended with exit code 0") << watch->output();
+}
+
 TEST_F(PuppetTest, CheckpointsSayWhichIsTheBestAndItCanBeFetched) {
   puppet_.SetBestMetric("accuracy");
   puppet_.SetCheckpoints(5);
@@ -399,7 +422,24 @@ TEST_F(PuppetTest, WithoutABestCheckpointItIsSaidWhy) {
   const Outcome early = Verb("download puppet --best");
   EXPECT_EQ(early.exit_code, 3);
   EXPECT_THAT(early.err, HasSubstr("no best checkpoint yet: none was evaluated by accuracy"));
+  // Of a job that has ended none is to come.
+  puppet_.SetReason(v1::FAILED, "the loss is NaN");
+  const Outcome late = Verb("download puppet --best");
+  EXPECT_EQ(late.exit_code, 3);
+  EXPECT_THAT(late.err, HasSubstr("jobs/puppet has ended without a best checkpoint: none was "
+                                  "evaluated by accuracy"));
   EXPECT_EQ(puppet_.downloads(), 0);
+}
+
+TEST_F(PuppetTest, OfAJobThatHasEndedNoCheckpointIsToCome) {
+  const auto said = [&](const std::string& words) {
+    EXPECT_EQ(Verb("download puppet").exit_code, 3);
+    EXPECT_THAT(Verb("download puppet").err, HasSubstr(words));
+    EXPECT_THAT(Verb("checkpoints puppet").err, HasSubstr(words));
+  };
+  said("jobs/puppet has no checkpoints yet");
+  puppet_.SetReason(v1::FAILED, "the loss is NaN");
+  said("jobs/puppet has ended without a checkpoint");
 }
 
 TEST_F(PuppetTest, WhereADownloadCannotGoIsToldBeforeItComes) {

@@ -26,6 +26,7 @@
 namespace evograd {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -199,7 +200,7 @@ TEST_F(SignalsTest, UpServesOthersWhenItIsToldTo) {
 TEST_F(SignalsTest, UpSaysWhoCanUseIt) {
   std::string address;
   const auto up = Up("127.0.0.1:0", &address);
-  up->WaitForText("Every user of this machine can use it; with --listen unix:PATH only you can.");
+  up->WaitForText("Every user of this machine can use it; with --listen unix:/PATH only you can.");
   EXPECT_EQ(up->Interrupt(SIGTERM), "ended with exit code 0") << up->output();
 }
 
@@ -350,6 +351,73 @@ TEST_F(SignalsTest, RunWaitsForItsOwnCoordinatorHoweverLongItsRestartTakes) {
   WaitUntil([&] { return ReadText(starts).size() == 6; });
   EXPECT_EQ(run.Interrupt(SIGTERM), "ended with exit code 130") << run.output();
   EXPECT_THAT(run.output(), Not(HasSubstr("no coordinator answers")));
+}
+
+TEST_F(SignalsTest, ASocketThatIsRemovedEndsARunThatNeedsIt) {
+  const std::string data = TestPath(name_ + "-data");
+  Running run(name_, Run({"--data-dir", data}));
+  run.WaitForText("Waiting for workers: 0 of 1");
+  std::string socket = ReadText(data + "/address").substr(5);
+  socket.pop_back();
+  ASSERT_TRUE(std::filesystem::remove(socket)) << socket;
+  for (const pid_t child : Children(run.pid())) {
+    const std::string command = ReadText(absl::StrCat("/proc/", child, "/cmdline"));
+    if (absl::StrContains(command, "--worker_id=")) kill(child, SIGKILL);
+  }
+  EXPECT_EQ(run.WaitForEnd(), "ended with exit code 1") << run.output();
+  EXPECT_THAT(run.output(),
+              AllOf(HasSubstr("the socket " + socket + " of the coordinator was removed"),
+                    HasSubstr("To go on: evograd run " + TestPath(name_ + ".yaml"))));
+}
+
+TEST_F(SignalsTest, AStoppedRunOfSeveralFilesSaysHowAllGoOn) {
+  const std::string data = TestPath(name_ + "-data"), other = WriteFile("it's two.yaml", kJob);
+  Running run(name_, Run({other, "--data-dir", data}));
+  run.WaitForText("Waiting for workers: 0 of 1");
+  EXPECT_EQ(run.Interrupt(SIGINT), "ended with exit code 130") << run.output();
+  EXPECT_THAT(run.output(),
+              HasSubstr(absl::StrCat("To go on with all of them: evograd run ",
+                                     TestPath(name_ + ".yaml"), " '", TestPath("it'\\''s two.yaml"),
+                                     "' --workers 1 --device cpu --data-dir ", data, "\n")));
+}
+
+TEST_F(SignalsTest, WhatIsRefusedIsNotToBeTypedAgain) {
+  std::string address;
+  auto up = Up("127.0.0.1:0", &address);
+  const std::string file = WriteFile(name_ + ".yaml", kJob);
+  ASSERT_EQ(Evograd("submit --name my-job " + file + " --coordinator " + address).exit_code, 0);
+  up->Interrupt(SIGTERM);
+  const std::string wrong = WriteFile("wrong.yaml", absl::StrCat("name: my-job\nseed: 3\n", kJob));
+  const Outcome outcome =
+      Evograd("run --device cpu --data-dir " + TestPath(name_ + "-data ") + wrong);
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("has a jobs/my-job with other settings"),
+                                 Not(HasSubstr("To go on")), Not(HasSubstr("Not begun"))));
+}
+
+// Before it serves it closes more connections than a call is repeated.
+TEST_F(SignalsTest, ResumeWaitsForACoordinatorThatIsBusy) {
+  std::string address;
+  auto up = Up("127.0.0.1:0", &address);
+  up->Interrupt(SIGTERM);
+  const std::string coordinator = programs_ + "/coordinator";
+  std::filesystem::rename(coordinator, programs_ + "/real");
+  std::ofstream(coordinator) << "#!/usr/bin/env python3\n"
+                             << "import os, socket, sys\n"
+                             << "flags = dict(w.split('=', 1) for w in sys.argv[1:] if '=' in w)\n"
+                             << "path = flags['--listen'][len('unix:'):]\n"
+                             << "busy = socket.socket(socket.AF_UNIX)\n"
+                             << "busy.bind(path)\n"
+                             << "busy.listen()\n"
+                             << "with open(flags['--port_file'], 'w') as file:\n"
+                             << "  file.write(flags['--listen'] + '\\n')\n"
+                             << "for _ in range(8): busy.accept()[0].close()\n"
+                             << "busy.close()\n"
+                             << "os.execv('" << programs_ << "/real', sys.argv)\n";
+  ASSERT_EQ(chmod(coordinator.c_str(), 0700), 0);
+  const Outcome resumed = Evograd("resume --data-dir " + TestPath(name_ + "-data"));
+  EXPECT_EQ(resumed.exit_code, 0) << resumed.err;
+  EXPECT_THAT(resumed.err, HasSubstr("Every job of"));
 }
 
 TEST_F(SignalsTest, ResumeNamesFoldersWithoutWork) {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Goal: a worker whose --interface_address cannot be reached ends at once, saying so, before it can enter any group.
+# Goal: a worker whose --interface_address cannot be reached ends at once, saying so, before it can enter any group; so
+# does one whose --coordinator can be no address, before it dials that for ever.
 #
 # Method: the real worker with addresses that are not this host's, that nobody can dial and that are none; its twin has
 # an address of this host and dials on, though no coordinator answers.
@@ -16,6 +17,14 @@ for address in 192.0.2.1 0.0.0.0 :: fe80::1 'no address'; do
     exit 1
   fi
 done
+
+code=0
+timeout 60 "$worker" --coordinator=localhost --device=cpu 2>"$out" || code=$?
+if [ $code != 2 ] || ! grep -q -- '--coordinator: `localhost` has no port' "$out"; then
+  echo "FAILED: --coordinator=localhost ended with code $code and said:" >&2
+  cat "$out" >&2
+  exit 1
+fi
 
 setpriv --pdeathsig KILL "$worker" --coordinator=127.0.0.1:1 --device=cpu --interface_address=127.0.0.1 2>"$out" &
 until grep -q "127.0.0.1:1" "$out"; do
