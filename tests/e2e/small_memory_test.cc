@@ -63,9 +63,7 @@ class SmallMemoryTest : public testing::Test {
     ASSERT_EQ(prlimit(pid, RLIMIT_DATA, &limit, nullptr), 0) << strerror(errno);
   }
 
-  // `why` is a part of what the small one says.
-  void ExpectToGoOnWithoutTheSmallOne(v1::JobSpec spec, int64_t spare_bytes,
-                                      const std::string& why) {
+  void ExpectToGoOnWithoutTheSmallOne(v1::JobSpec spec, int64_t spare_bytes) {
     spec.set_max_workers(2);
     const v1::Job reference = RunUndisturbed(spec);
     cluster_.StartCoordinator();
@@ -76,7 +74,6 @@ class SmallMemoryTest : public testing::Test {
     cluster_.WaitForWorker("small", v1::FREE, "not used for jobs/goes-on");
     const std::string reason = cluster_.Worker("small").reason();
     EXPECT_TRUE(absl::StrContains(reason, "memory ran out")) << reason;
-    EXPECT_TRUE(absl::StrContains(reason, why)) << reason;
     cluster_.ExpectResultOf(reference, "goes-on");
     // It is still there, and good for what it can do.
     cluster_.KillWorker("large");
@@ -93,12 +90,11 @@ class SmallMemoryTest : public testing::Test {
 
 // The images of the train file are 47 MB.
 TEST_F(SmallMemoryTest, ForTheData) {
-  ExpectToGoOnWithoutTheSmallOne(SmallRotation(60), int64_t{40} << 20, "out of memory");
+  ExpectToGoOnWithoutTheSmallOne(SmallRotation(60), int64_t{40} << 20);
 }
 
 TEST_F(SmallMemoryTest, ForAStep) {
-  ExpectToGoOnWithoutTheSmallOne(LargeBatch(cluster_.PathOf("pictures")), int64_t{64} << 20,
-                                 "can't allocate memory");
+  ExpectToGoOnWithoutTheSmallOne(LargeBatch(cluster_.PathOf("pictures")), int64_t{64} << 20);
 }
 
 }  // namespace
