@@ -27,8 +27,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "bench/programs.h"
 #include "proto/evograd/v1/job_service.grpc.pb.h"
 
@@ -158,7 +156,7 @@ class Workers {
     const Clock::time_point begin = Clock::now();
     while (FreeWorkers(stub) < count) {
       if (MillisecondsSince(begin) > 120'000) Die(absl::StrCat("no ", count, " free workers"));
-      absl::SleepFor(absl::Milliseconds(50));
+      Pause(0.05);
     }
   }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -21,6 +22,12 @@ namespace evograd::bench {
 void Die(const std::string& what) {
   std::fprintf(stderr, "benchmark: %s\n", what.c_str());
   std::exit(1);
+}
+
+void Pause(double seconds) {
+  const auto whole = static_cast<time_t>(seconds);
+  const timespec pause{whole, static_cast<int64_t>((seconds - static_cast<double>(whole)) * 1e9)};
+  nanosleep(&pause, nullptr);
 }
 
 double Quantile(std::vector<double> values, double share) {
@@ -85,8 +92,7 @@ void Coordinator::Start(const std::string& listen) {
   address_.clear();
   while (address_.empty()) {
     if (!process_->Runs()) Die(program_ + " ended at once; is it there?");
-    const timespec pause{0, 2'000'000};
-    nanosleep(&pause, nullptr);
+    Pause(0.002);
     std::ifstream file(port_file);
     std::getline(file, address_);
   }

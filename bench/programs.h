@@ -19,6 +19,9 @@ namespace evograd::bench {
 // Says so on standard error and exits with code 1.
 [[noreturn]] void Die(const std::string& what);
 
+// Between two looks at what only its state tells.
+void Pause(double seconds);
+
 // Value below which `share` of `values` lie; 0 of none.
 double Quantile(std::vector<double> values, double share);
 

@@ -56,12 +56,6 @@ constexpr int kQuickInterval = 5;
 constexpr int kFirstSteps = 5;
 constexpr int kMeasuredSteps = 20;
 
-void Pause(double seconds) {
-  const auto whole = static_cast<time_t>(seconds);
-  const timespec pause{whole, static_cast<int64_t>((seconds - static_cast<double>(whole)) * 1e9)};
-  nanosleep(&pause, nullptr);
-}
-
 std::string Device() {
   std::ifstream cpus("/proc/cpuinfo");
   std::string line;

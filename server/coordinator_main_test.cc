@@ -92,9 +92,9 @@ TEST_F(CoordinatorMainTest, WrongFlagsAreSaid) {
       {{"--listen=127.0.0.1:0"}, "--data_dir is missing", 2},
       {{"--data_dir=" + folder_, "--listen=0.0.0.0:0"}, "say --insecure", 2},
       {{"--data_dir=" + folder_, "--listen=nowhere"}, "no address to listen on", 2},
-      {{"--data_dir=" + folder_, "--listen=unix:socket"}, "the whole path", 2},
+      {{"--data_dir=" + folder_, "--listen=unix:socket"}, "the path in full", 2},
       {{"--data_dir=" + folder_, "--listen=unix:/" + std::string(200, 'x')},
-       "at most 107 bytes",
+       "107 bytes at most",
        2},
       {{"--data_dir=" + folder_, "extra"}, "unexpected argument `extra`", 2},
       {{"--data_dir=/proc/nowhere", "--listen=127.0.0.1:0"},
@@ -358,7 +358,7 @@ TEST_F(CoordinatorMainTest, ASyncThatFailedEndsItAndIsMadeUpForAtTheNextStart) {
   const int status = child->End(0);
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 1);
-  EXPECT_THAT(Refusal(around), HasSubstr("I/O error"));
+  EXPECT_THAT(Refusal(around), HasSubstr("Input/output error"));
 
   std::filesystem::remove(trigger);
   child = Serve(Flags(), around);

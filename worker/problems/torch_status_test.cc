@@ -27,8 +27,8 @@ TEST(TorchStatusTest, MemoryThatRanOutIsNamedWhoeverRanOutOfIt) {
     EXPECT_TRUE(absl::StrContains(status.message(), "memory ran out")) << status;
     EXPECT_TRUE(absl::StrContains(status.message(), message)) << status;
   }
-  EXPECT_TRUE(absl::IsResourceExhausted(
-      CatchTorch([]() -> absl::Status { throw std::bad_alloc(); })));
+  EXPECT_TRUE(
+      absl::IsResourceExhausted(CatchTorch([]() -> absl::Status { throw std::bad_alloc(); })));
 }
 
 TEST(TorchStatusTest, WhatIsImpossibleIsNoLackOfMemory) {
