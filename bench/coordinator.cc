@@ -54,7 +54,7 @@ v1::CreateJobRequest Request(int number, int min_workers) {
   v1::JobSpec& spec = *request.mutable_spec();
   spec.mutable_problem()->mutable_toy1d();
   spec.set_steps(100);
-  spec.mutable_estimator()->mutable_evograd()->set_population(std::max(2, min_workers));
+  spec.mutable_estimator()->set_population(std::max(2, min_workers));
   spec.set_min_workers(min_workers);
   return request;
 }
