@@ -42,10 +42,13 @@ using ::testing::Le;
 using ::testing::Lt;
 using ::testing::SizeIs;
 
-// Answers each connection with `greeting` and closes it; without one it says nothing.
+// Something else on a port: answers each connection with `greeting` and closes it, says nothing, or
+// closes it at once.
 class OtherServer {
  public:
-  explicit OtherServer(const std::string& greeting) {
+  enum Manner { kStaysSilent, kAnswers, kCloses };
+
+  explicit OtherServer(Manner manner, const std::string& greeting = "") {
     socket_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in place = {};
     place.sin_family = AF_INET;
@@ -55,12 +58,13 @@ class OtherServer {
     EXPECT_EQ(getsockname(socket_, reinterpret_cast<sockaddr*>(&place), &size), 0);
     EXPECT_EQ(listen(socket_, 16), 0);
     address_ = absl::StrCat("127.0.0.1:", ntohs(place.sin_port));
-    thread_ = std::thread([this, greeting] {
+    thread_ = std::thread([this, manner, greeting] {
       while (true) {
         const int peer = accept(socket_, nullptr, nullptr);
         if (peer < 0) return;
         char request[1024];
-        while (read(peer, request, sizeof request) > 0 && greeting.empty()) {
+        while (manner != kCloses && read(peer, request, sizeof request) > 0 &&
+               manner == kStaysSilent) {
         }
         EXPECT_GE(write(peer, greeting.data(), greeting.size()), 0);
         close(peer);
@@ -240,9 +244,11 @@ TEST_F(ClientTest, WhyNobodyAnswersIsTold) {
   // Nothing listens on port 1 of this machine.
   EXPECT_THAT(error("127.0.0.1:1"), HasSubstr("127.0.0.1:1: the connection is refused"));
   EXPECT_THAT(error("unix:/none/socket"), HasSubstr("/none/socket: there is no such socket"));
-  const OtherServer web("HTTP/1.1 400 Bad Request\r\n\r\n"), hung("");
+  const OtherServer web(OtherServer::kAnswers, "HTTP/1.1 400 Bad Request\r\n\r\n");
+  const OtherServer hung(OtherServer::kStaysSilent), full(OtherServer::kCloses);
   EXPECT_THAT(error(web.address()), HasSubstr("what listens there is no coordinator"));
   EXPECT_THAT(error(hung.address()), HasSubstr("what listens there does not answer"));
+  EXPECT_THAT(error(full.address()), HasSubstr("it closed the connection"));
 }
 
 TEST_F(ClientTest, RepeatsEnd) {

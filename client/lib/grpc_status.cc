@@ -40,6 +40,8 @@ std::string Indented(const std::string& message) {
 
 // What gRPC's words for it mean; empty where they may mean several things.
 std::string WhyUnreachable(const std::string& said) {
+  static constexpr char kClosed[] =
+      ": it closed the connection, as a coordinator does that ends, or has as many as it can";
   static constexpr std::pair<const char*, const char*> kMeanings[] = {
       {"DNS resolution failed", ": the host's name is not known"},
       {"No such file or directory", ": there is no such socket"},
@@ -49,6 +51,8 @@ std::string WhyUnreachable(const std::string& said) {
       {"Connection timed out", ": the host does not answer"},
       {"tcp handshaker shutdown", ": the host does not answer"},
       {"before receiving SETTINGS frame", ": what listens there does not answer"},
+      {"Socket closed", kClosed},
+      {"Connection reset by peer", kClosed},
       {"http1.x server", ": what listens there is no coordinator"},
   };
   for (const auto& [words, meaning] : kMeanings) {
