@@ -104,6 +104,13 @@ int ListenAt(const addrinfo& at, int port, std::vector<int>* sockets) {
   return error;
 }
 
+// gRPC would write a line of its log for each that is not.
+bool IsConnected(int connection) {
+  sockaddr_storage peer = {};
+  socklen_t size = sizeof peer;
+  return getpeername(connection, reinterpret_cast<sockaddr*>(&peer), &size) == 0;
+}
+
 void Configure(int connection) {
   const int on = 1;
   const unsigned int timeout_ms = limits::kKeepaliveTimeoutMs;
@@ -227,6 +234,10 @@ bool Listener::Accept(int socket) {
       Say(absl::StrCat("more connections than the ", max_descriptor_,
                        " files that they may take of this process (ulimit -n); new ones are "
                        "closed"));
+      continue;
+    }
+    if (!IsConnected(fd)) {
+      close(fd);
       continue;
     }
     Configure(fd);

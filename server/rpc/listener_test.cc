@@ -34,10 +34,12 @@ class Taken {
     const absl::MutexLock lock(&mutex_);
     fds_.push_back(fd);
   }
-  void Await(size_t count) {
+  // How many there are, once they are `count`.
+  size_t Await(size_t count) {
     const absl::MutexLock lock(&mutex_);
     const auto enough = [&] { return fds_.size() >= count; };
     mutex_.Await(absl::Condition(&enough));
+    return fds_.size();
   }
 
  private:
@@ -111,6 +113,21 @@ TEST(ListenerTest, WhatIsShortForATimeMakesItNotDeaf) {
   EXPECT_THAT(notice, HasSubstr("no connection can be taken now: Too many open files"));
   taken.Await(2);
   for (const int client : clients) close(client);
+}
+
+TEST(ListenerTest, WhoIsGoneIsHandedToNobody) {
+  auto listener = Listener::Bind("127.0.0.1:0", nullptr);
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  const int gone = Dial((*listener)->address());
+  // With a reset, before anybody accepts.
+  const linger none = {1, 0};
+  ASSERT_EQ(setsockopt(gone, SOL_SOCKET, SO_LINGER, &none, sizeof none), 0);
+  close(gone);
+  const int there = Dial((*listener)->address());
+  Taken taken;
+  (*listener)->Serve(std::make_unique<Acceptor>(&taken));
+  EXPECT_EQ(taken.Await(1), 1);
+  close(there);
 }
 
 TEST(ListenerTest, SaysWhyItCannotListen) {
