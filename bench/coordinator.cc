@@ -134,12 +134,17 @@ Figures TimeLists(v1::JobService::Stub* stub, int samples) {
 }
 
 int64_t FreeWorkers(v1::JobService::Stub* stub) {
-  grpc::ClientContext context;
-  SetPatience(&context);
-  v1::ListWorkersResponse page;
-  Check(stub->ListWorkers(&context, v1::ListWorkersRequest(), &page), "ListWorkers");
-  return std::count_if(page.workers().begin(), page.workers().end(),
-                       [](const v1::Worker& worker) { return worker.state() == v1::FREE; });
+  int64_t free = 0;
+  v1::ListWorkersRequest request;
+  do {
+    grpc::ClientContext context;
+    SetPatience(&context);
+    v1::ListWorkersResponse page;
+    Check(stub->ListWorkers(&context, request, &page), "ListWorkers");
+    for (const v1::Worker& worker : page.workers()) free += worker.state() == v1::FREE;
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return free;
 }
 
 // Free ones: each job asks for one more.

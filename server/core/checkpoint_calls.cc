@@ -105,7 +105,16 @@ absl::StatusOr<JobEntry*> CheckpointCalls::JobOf(const v1::UploadCheckpointReque
 
 void CheckpointCalls::BeginUpload(const BeginUploadInput& input) {
   const absl::StatusOr<JobEntry*> job = JobOf(input.request);
+  // Nobody will store it: the job goes on without.
+  if (absl::IsInvalidArgument(job.status())) Settle(input.request);
   state_.Answer(input.call, job.ok() ? absl::StatusOr<Answer>(Done{}) : job.status());
+}
+
+void CheckpointCalls::Settle(const v1::UploadCheckpointRequest& header) {
+  JobEntry* job = state_.jobs.FindByUid(header.job_uid());
+  if (job == nullptr || job->active == nullptr || header.generation() != job->job().generation())
+    return;
+  job->active->settled_checkpoint = std::max(job->active->settled_checkpoint, header.step());
 }
 
 void CheckpointCalls::FinishUpload(const FinishUploadInput& input) {
@@ -127,6 +136,7 @@ absl::StatusOr<Answer> CheckpointCalls::Finish(const v1::UploadCheckpointRequest
   checkpoint.set_sha256(header.sha256());
   *checkpoint.mutable_create_time() = Timestamp(state_.now.unix_ms);
   job->checkpoints[header.step()] = checkpoint;
+  Settle(header);
   job->active->trouble.clear();
   state_.effects.records.push_back(CheckpointRecord{job->uid(), checkpoint});
   state_.AddEvent(job,

@@ -23,6 +23,8 @@ class CheckpointCalls {
   absl::StatusOr<Answer> FindByName(const std::string& name);
   // The job that this upload is for. INVALID_ARGUMENT, NOT_FOUND, ABORTED.
   absl::StatusOr<JobEntry*> JobOf(const v1::UploadCheckpointRequest& header);
+  // Its checkpoint is not to be waited for any more.
+  void Settle(const v1::UploadCheckpointRequest& header);
   absl::StatusOr<Answer> Finish(const v1::UploadCheckpointRequest& header);
 
   MachineState& state_;

@@ -101,6 +101,8 @@ struct ActiveJob {
   int64_t trouble_told_ms = 0;
   // The last that a step computed again came with; its checkpoint may come later.
   v1::Evaluation repeated_evaluation;
+  // The last step whose checkpoint was stored, whatever became of it, or refused for good.
+  int64_t settled_checkpoint = -1;
   // When its group last got further: a step was committed, or the generation began.
   int64_t last_step_ms = 0;
   // Seconds of the recent steps.

@@ -76,8 +76,10 @@ void MarkBest(MachineState* state, JobEntry* job) {
 absl::optional<int64_t> BeyondUnstored(const JobEntry& job, int64_t phases) {
   // A group that committed more had stored it, or had given it up.
   const int64_t committed = job.job().committed_steps();
+  const int64_t settled = std::max(LastCheckpointStep(job),
+                                   job.active == nullptr ? -1 : job.active->settled_checkpoint);
   const int64_t end = std::min((phases + 1) / 2, committed + limits::kMaxPipelineDepth + 1);
-  for (int64_t step = std::max(committed, LastCheckpointStep(job) + 1); step < end; ++step) {
+  for (int64_t step = std::max(committed, settled + 1); step < end; ++step) {
     if (IsKeptStep(job.job().spec(), step)) return step;
   }
   return absl::nullopt;

@@ -227,6 +227,25 @@ TEST_F(KeptCheckpointsTest, WhereTheBestIsDamagedTheNextBestTakesItsPlace) {
   EXPECT_NE(Best()[0], best);
 }
 
+TEST_F(KeptCheckpointsTest, WhatWasStoredAndIsFoundDamagedCostsTheGroupNothing) {
+  world_.AddWorker("w1");
+  v1::CreateJobRequest request = Request();
+  request.mutable_spec()->set_pipeline_depth(3);
+  request.mutable_spec()->mutable_keep_checkpoints()->set_every_steps(kInterval);
+  const v1::Job job = world_.Create(request).value();
+  RunToStep("job1", kInterval);
+  while (List().empty()) RunSome();
+  // Beyond the step, and not committed yet.
+  ASSERT_EQ(Job("job1").committed_steps(), kInterval);
+  ASSERT_TRUE(world_.Call(DamagedCheckpointInput{world_.NextCall(), job.uid(), List()[0]}).ok());
+  world_.CutStream("w1");
+  world_.Quiesce();
+  world_.Dial("w1");
+  world_.Quiesce();
+  ExpectFinished("job1");
+  EXPECT_EQ(Job("job1").restarts(), 0);
+}
+
 TEST_F(KeptCheckpointsTest, AMetricThatNoEvaluationHasFailsTheJobAtItsFirst) {
   world_.AddWorker("w1");
   v1::CreateJobRequest request = Request();

@@ -83,7 +83,7 @@ struct CoordinatorServer::Parts {
   void CloseStore() {
     if (loop != nullptr) loop->Stop();
     if (pump != nullptr) pump->Stop();
-    listener.reset();
+    if (listener != nullptr) listener->Stop();
     server.reset();
     watch.reset();
     // Threads of transfers may still be at their files.

@@ -44,11 +44,11 @@ absl::Status DownloadCall::Run() {
   const absl::StatusOr<Done> told = CallAndWait<Done>(
       &transfer_.loop_, DamagedCheckpointInput{{}, location_.job_uid, location_.checkpoint});
   if (!told.ok()) return told.status();
-  transfer_.files_.SetAside(location_.job_uid, location_.checkpoint);
+  const bool kept = transfer_.files_.SetAside(location_.job_uid, location_.checkpoint);
   if (transfer_.notice_) {
-    transfer_.notice_(absl::StrCat(status.message(),
-                                   "; it is no longer offered, and what is left of it lies in "
-                                   "checkpoints/unknown of the data directory"));
+    transfer_.notice_(absl::StrCat(
+        status.message(), "; it is no longer offered",
+        kept ? ", and what is left of it lies in checkpoints/unknown of the data directory" : ""));
   }
   return status;
 }

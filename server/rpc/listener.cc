@@ -31,6 +31,7 @@ namespace {
 constexpr int kRetryMs = 100;
 constexpr std::chrono::minutes kNoticeInterval(1);
 constexpr int kAcceptedAtOnce = 64;
+constexpr int kPortTries = 10;
 
 int MaxDescriptor() {
   rlimit files = {};
@@ -79,12 +80,16 @@ int PortOf(int socket) {
                    : reinterpret_cast<const sockaddr_in*>(&address)->sin_port);
 }
 
-void SetPort(int port, sockaddr* address) {
-  if (address->sa_family == AF_INET6) {
-    reinterpret_cast<sockaddr_in6*>(address)->sin6_port = htons(static_cast<uint16_t>(port));
+sockaddr_storage WithPort(const addrinfo& at, int port) {
+  sockaddr_storage address = {};
+  std::memcpy(&address, at.ai_addr, at.ai_addrlen);
+  const in_port_t number = htons(static_cast<uint16_t>(port));
+  if (at.ai_family == AF_INET6) {
+    reinterpret_cast<sockaddr_in6*>(&address)->sin6_port = number;
   } else {
-    reinterpret_cast<sockaddr_in*>(address)->sin_port = htons(static_cast<uint16_t>(port));
+    reinterpret_cast<sockaddr_in*>(&address)->sin_port = number;
   }
+  return address;
 }
 
 // Adds to `sockets`; 0, or why not.
@@ -94,14 +99,44 @@ int ListenAt(const addrinfo& at, int port, std::vector<int>* sockets) {
   // Of those that connections of an earlier process still hold, not of those that are listened at.
   const int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  SetPort(port, at.ai_addr);
-  if (bind(fd, at.ai_addr, at.ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0) {
+  const sockaddr_storage address = WithPort(at, port);
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&address), at.ai_addrlen) == 0 &&
+      listen(fd, SOMAXCONN) == 0) {
     sockets->push_back(fd);
     return 0;
   }
   const int error = errno;
   close(fd);
   return error;
+}
+
+// Whether it stands in the list before itself: two lines of /etc/hosts may name one.
+bool StandsBefore(const addrinfo& at, const addrinfo* list) {
+  for (; list != &at; list = list->ai_next) {
+    if (list->ai_addrlen == at.ai_addrlen &&
+        std::memcmp(list->ai_addr, at.ai_addr, at.ai_addrlen) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// At each address of the list that this machine has: a name may have others. 0, or why at none;
+// EADDRINUSE of any is of all.
+int ListenAtAll(const addrinfo* list, int port, std::vector<int>* sockets) {
+  int error = 0;
+  for (const addrinfo* at = list; at != nullptr; at = at->ai_next) {
+    if (StandsBefore(*at, list)) continue;
+    const int failed = ListenAt(*at, port, sockets);
+    if (failed == EADDRINUSE) {
+      for (const int socket : *sockets) close(socket);
+      sockets->clear();
+      return failed;
+    }
+    if (failed == 0) port = PortOf(sockets->back());
+    if (failed != 0) error = failed;
+  }
+  return sockets->empty() ? error : 0;
 }
 
 // gRPC would write a line of its log for each that is not.
@@ -176,16 +211,14 @@ absl::Status Listener::BindTcp(const std::string& listen) {
   if (const int error = getaddrinfo(std::string(name).c_str(), nullptr, &hints, &found); error != 0)
     return CannotListen(listen, gai_strerror(error));
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> addresses(found, freeaddrinfo);
+  // The free port of one address may be taken at the next.
   int error = 0;
-  for (const addrinfo* at = addresses.get(); at != nullptr; at = at->ai_next) {
-    const int failed = ListenAt(*at, port, &sockets_);
-    if (failed == 0) port = PortOf(sockets_.back());
-    if (failed == EADDRINUSE) return CannotListen(listen, WhyNot(failed));
-    if (failed != 0) error = failed;
+  for (int tries = port == 0 ? kPortTries : 1; tries > 0; --tries) {
+    error = ListenAtAll(addresses.get(), port, &sockets_);
+    if (error != EADDRINUSE) break;
   }
-  // A name may have addresses of a kind that this machine does not have.
-  if (sockets_.empty()) return CannotListen(listen, WhyNot(error));
-  address_ = absl::StrCat(host, ":", port);
+  if (error != 0) return CannotListen(listen, WhyNot(error));
+  address_ = absl::StrCat(host, ":", PortOf(sockets_.back()));
   return absl::OkStatus();
 }
 
@@ -212,10 +245,11 @@ void Listener::Run() {
   while (true) {
     // Who waits for a connection goes on waiting while none can be had.
     const nfds_t looked_at = short_of_something ? 1 : all.size();
-    if (poll(all.data(), looked_at, short_of_something ? kRetryMs : -1) < 0 && errno != EINTR)
-      short_of_something = true;
-    if ((all[0].revents & POLLIN) != 0) return;
-    short_of_something = false;
+    const bool failed =
+        poll(all.data(), looked_at, short_of_something ? kRetryMs : -1) < 0 && errno != EINTR;
+    if (!failed && (all[0].revents & POLLIN) != 0) return;
+    // Where it fails again and again, one descriptor is looked at.
+    short_of_something = failed;
     for (const int socket : sockets_) short_of_something |= !Accept(socket);
   }
 }
@@ -225,7 +259,7 @@ bool Listener::Accept(int socket) {
     const int fd = accept4(socket, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
       if (errno == EAGAIN || errno == EWOULDBLOCK) return true;
-      if (errno == EINTR || IsOfOneConnection(errno)) continue;
+      if (errno == EINTR || (IsOfOneConnection(errno) && i + 1 < kAcceptedAtOnce)) continue;
       Say(absl::StrCat("no connection can be taken now: ", std::strerror(errno)));
       return false;
     }

@@ -104,12 +104,14 @@ bool IsRegularFile(const std::string& path) {
   return lstat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
 }
 
-bool IsFolder(const std::string& path) {
-  struct stat info;
-  return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
-}
+// What there is no longer; a disk that fails says so in other words.
+bool IsGone(int error) { return error == ENOENT || error == ENOTDIR; }
 
-absl::Status FolderIsAway(const std::string& folder) {
+// OK where it is there.
+absl::Status CheckFolder(const std::string& folder) {
+  struct stat info;
+  if (stat(folder.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return absl::OkStatus();
+  if (!IsGone(errno)) return ErrnoStatus(errno, absl::StrCat("looking at ", folder));
   return absl::UnavailableError(absl::StrCat(
       folder,
       " is not there at all; is its file system mounted? Where it is lost for good, an "
@@ -133,6 +135,9 @@ CheckpointFiles::Identity CheckpointFiles::IdentityOf(const std::string& folder)
 }
 
 absl::Status CheckpointFiles::CheckThere() const {
+  struct stat info;
+  if (stat(directory_.c_str(), &info) != 0 && !IsGone(errno))
+    return ErrnoStatus(errno, absl::StrCat("looking at ", directory_));
   if (IdentityOf(directory_) == identity_) return absl::OkStatus();
   return absl::UnavailableError(
       absl::StrCat(directory_,
@@ -179,13 +184,21 @@ absl::Status CheckpointFiles::Promise(int64_t bytes) {
   return absl::OkStatus();
 }
 
+absl::Status CheckpointFiles::Unwritable(const std::string& folder,
+                                         const absl::Status& status) const {
+  if (!absl::IsNotFound(status)) return status;
+  EVOGRAD_RETURN_IF_ERROR(CheckThere());
+  EVOGRAD_RETURN_IF_ERROR(CheckFolder(folder));
+  // It is back by now.
+  return absl::UnavailableError(status.message());
+}
+
 absl::Status CheckpointFiles::MakeJobFolder(const std::string& job_uid) {
   EVOGRAD_RETURN_IF_ERROR(CheckThere());
   const std::string folder = Folder(job_uid);
   const std::lock_guard<std::mutex> lock(mutex_);
   // In an empty one each checkpoint of the job would look lost.
-  if (have_folders_.count(job_uid) > 0)
-    return IsFolder(folder) ? absl::OkStatus() : FolderIsAway(folder);
+  if (have_folders_.count(job_uid) > 0) return CheckFolder(folder);
   EVOGRAD_RETURN_IF_ERROR(MakeFolders(folder));
   have_folders_.insert(job_uid);
   return absl::OkStatus();
@@ -204,7 +217,7 @@ absl::StatusOr<std::unique_ptr<CheckpointFiles::Writer>> CheckpointFiles::Write(
   const int error = errno;
   const std::lock_guard<std::mutex> lock(mutex_);
   promised_bytes_ -= checkpoint.size_bytes();
-  return ErrnoStatus(error, absl::StrCat("creating ", temporary));
+  return Unwritable(folder, ErrnoStatus(error, absl::StrCat("creating ", temporary)));
 }
 
 absl::Status CheckpointFiles::Writer::Append(absl::string_view bytes) {
@@ -229,9 +242,9 @@ absl::Status CheckpointFiles::Writer::Finish() {
   }
   if (fsync(fd_) != 0) return ErrnoStatus(errno, absl::StrCat("syncing ", temporary_));
   if (rename(temporary_.c_str(), path_.c_str()) != 0)
-    return ErrnoStatus(errno, absl::StrCat("renaming ", temporary_));
+    return files_.Unwritable(folder_, ErrnoStatus(errno, absl::StrCat("renaming ", temporary_)));
   finished_ = true;
-  return SyncFolder(folder_);
+  return files_.Unwritable(folder_, SyncFolder(folder_));
 }
 
 // ---- Reading ---------------------------------------------------------------------------------
@@ -252,7 +265,7 @@ absl::StatusOr<std::unique_ptr<CheckpointFiles::Reader>> CheckpointFiles::Read(
   const std::string folder = Folder(job_uid);
   if (error == ENOENT) {
     EVOGRAD_RETURN_IF_ERROR(CheckThere());
-    if (!IsFolder(folder)) return FolderIsAway(folder);
+    EVOGRAD_RETURN_IF_ERROR(CheckFolder(folder));
   }
   if (error == EIO) return ErrnoStatus(error, absl::StrCat("opening ", path));
   return Unreadable(checkpoint.name(), error);
@@ -297,8 +310,8 @@ void CheckpointFiles::Remove(const std::string& job_uid, const v1::Checkpoint& c
   unlink(Path(job_uid, checkpoint).c_str());
 }
 
-void CheckpointFiles::SetAside(const std::string& job_uid, const v1::Checkpoint& checkpoint) {
-  MoveAside(job_uid, NameOf(checkpoint));
+bool CheckpointFiles::SetAside(const std::string& job_uid, const v1::Checkpoint& checkpoint) {
+  return MoveAside(job_uid, NameOf(checkpoint));
 }
 
 void CheckpointFiles::RemoveUnfinished() {

@@ -100,9 +100,9 @@ class CheckpointFiles {
 
   // Nothing where it is gone already.
   void Remove(const std::string& job_uid, const v1::Checkpoint& checkpoint);
-  // Moves what is damaged, or seems to be, to where nothing removes it, as Tidy does. It stays
-  // where it cannot be moved.
-  void SetAside(const std::string& job_uid, const v1::Checkpoint& checkpoint);
+  // Moves what is damaged, or seems to be, to where nothing removes it, as Tidy does; whether it
+  // did. It stays where it cannot be moved.
+  bool SetAside(const std::string& job_uid, const v1::Checkpoint& checkpoint);
 
   // ---- At the start, before anything is written ----
 
@@ -138,6 +138,8 @@ class CheckpointFiles {
   static Identity IdentityOf(const std::string& folder);
   // UNAVAILABLE: `directory_` is not what it was when this was made.
   absl::Status CheckThere() const;
+  // `status`, of writing in `folder`; but UNAVAILABLE where that is gone, which may pass.
+  absl::Status Unwritable(const std::string& folder, const absl::Status& status) const;
   absl::Status MakeJobFolder(const std::string& job_uid);
   std::string Folder(const std::string& job_uid) const;
   std::string Path(const std::string& job_uid, const v1::Checkpoint& checkpoint) const;

@@ -198,6 +198,22 @@ TEST_F(CheckpointFilesTest, NothingIsWrittenWhereAFileSystemIsAway) {
   EXPECT_TRUE(ReadAll(files_, first).ok());
 }
 
+TEST_F(CheckpointFilesTest, AFileSystemThatGoesAwayDuringAnUploadMayComeBack) {
+  const v1::Checkpoint checkpoint = CheckpointOf("bytes", 1);
+  const std::string top = dir_.path(), away = top + ".away", folder = top + "/" + kUid;
+  for (const std::string& gone : {top, folder}) {
+    auto writer = files_.Write(kUid, checkpoint);
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    ASSERT_TRUE((*writer)->Append("bytes").ok());
+    std::filesystem::rename(gone, away);
+    const absl::Status status = (*writer)->Finish();
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(gone + " is not "));
+    std::filesystem::rename(away, gone);
+  }
+  EXPECT_TRUE(WriteAll(&files_, checkpoint, "bytes").ok());
+}
+
 TEST_F(CheckpointFilesTest, UploadsUnderWayCountAsWritten) {
   int64_t free_bytes = 100;
   DiskSpace space(dir_.path(), [&](const std::string&, DiskSpace::Figures* figures) {

@@ -36,16 +36,14 @@ int Flock(int fd) {
   return error;
 }
 
-absl::Status IsInUse(const std::string& path, int lock_fd) {
-  return absl::FailedPreconditionError(absl::StrCat(
-      "another coordinator (process ", ReadOwner(lock_fd), ") uses the data directory ", path,
-      "; stop it, or give this one another directory"));
-}
-
 absl::Status TakeLock(int fd, const std::string& path) {
   const int error = Flock(fd);
   if (error == 0) return absl::OkStatus();
-  if (error == EWOULDBLOCK) return IsInUse(path, fd);
+  if (error == EWOULDBLOCK) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("another coordinator (process ", ReadOwner(fd), ") uses the data directory ",
+                     path, "; stop it, or give this one another directory"));
+  }
   // Lustre without -o flock, NFS without its lock daemon, some FUSE and CIFS mounts: whether
   // another coordinator runs there cannot be known.
   return absl::FailedPreconditionError(absl::StrCat("the file system of the data directory ", path,
@@ -67,7 +65,12 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Lock(const std::string& path) 
   std::unique_ptr<DataDir> dir(new DataDir(path, fd, folder_fd));
   EVOGRAD_RETURN_IF_ERROR(TakeLock(fd, path));
   // NFS locks no folder; the file's lock is what is relied on.
-  if (folder_fd >= 0 && Flock(folder_fd) == EWOULDBLOCK) return IsInUse(path, fd);
+  if (folder_fd >= 0 && Flock(folder_fd) == EWOULDBLOCK) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("another program holds a lock on the data directory ", path,
+                     ", perhaps a coordinator whose file `lock` was removed; stop it, or give this "
+                     "one another directory"));
+  }
   const std::string owner = absl::StrCat(getpid(), "\n");
   // On a full disk the lock holds all the same; only its owner's number is missing.
   if (ftruncate(fd, 0) != 0 || pwrite(fd, owner.data(), owner.size(), 0) < 0) {

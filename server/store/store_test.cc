@@ -400,7 +400,9 @@ TEST_F(StoreTest, OneProcessOwnsADirectory) {
               HasSubstr(absl::StrCat("another coordinator (process ", getpid(), ")")));
   // Somebody who wants to help removes the lock's file.
   std::filesystem::remove(data + "/lock");
-  EXPECT_EQ(DataDir::Lock(data).status().code(), absl::StatusCode::kFailedPrecondition);
+  const absl::Status third = DataDir::Lock(data).status();
+  EXPECT_EQ(third.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(third.message()), HasSubstr("another program holds a lock on"));
   first->reset();
   EXPECT_TRUE(DataDir::Lock(data).ok());
   EXPECT_EQ(DataDir::Lock("/proc/nowhere").status().code(), absl::StatusCode::kFailedPrecondition);
