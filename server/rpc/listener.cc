@@ -71,6 +71,12 @@ std::string WhyNot(int error) {
   return std::strerror(error);
 }
 
+// 0: there is none.
+ino_t InodeOf(const std::string& path) {
+  struct stat info;
+  return lstat(path.c_str(), &info) == 0 ? info.st_ino : 0;
+}
+
 int PortOf(int socket) {
   sockaddr_storage address = {};
   socklen_t size = sizeof address;
@@ -193,6 +199,7 @@ absl::Status Listener::BindUnix(const std::string& listen) {
     return CannotListen(listen, WhyNot(errno));
   }
   unix_path_ = path;
+  unix_inode_ = InodeOf(path);
   if (::listen(fd, SOMAXCONN) != 0) return CannotListen(listen, WhyNot(errno));
   address_ = listen;
   return absl::OkStatus();
@@ -235,7 +242,8 @@ void Listener::Stop() {
   for (const int socket : sockets_) close(socket);
   sockets_.clear();
   if (stop_event_ >= 0) close(std::exchange(stop_event_, -1));
-  if (!unix_path_.empty()) unlink(std::exchange(unix_path_, "").c_str());
+  if (!unix_path_.empty() && InodeOf(unix_path_) == unix_inode_) unlink(unix_path_.c_str());
+  unix_path_.clear();
 }
 
 void Listener::Run() {

@@ -12,6 +12,7 @@
 #define EVOGRAD_SERVER_RPC_LISTENER_H_
 
 #include <grpcpp/server_builder.h>
+#include <sys/types.h>
 
 #include <chrono>
 #include <functional>
@@ -64,6 +65,8 @@ class Listener {
   std::vector<int> sockets_;
   std::string address_;
   std::string unix_path_;
+  // Of its file: another one may have been put there since.
+  ino_t unix_inode_ = 0;
   int stop_event_ = -1;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   std::chrono::steady_clock::time_point may_say_at_;

@@ -156,6 +156,15 @@ TEST(ListenerTest, ASocketsFileIsItsOwnersAloneAndGoesWithIt) {
     EXPECT_EQ((*listener)->address(), "unix:" + path);
   }
   EXPECT_NE(access(path.c_str(), F_OK), 0);
+  // But not another one that took its place.
+  auto first = Listener::Bind("unix:" + path, nullptr);
+  ASSERT_TRUE(first.ok()) << first.status();
+  unlink(path.c_str());
+  const auto second = Listener::Bind("unix:" + path, nullptr);
+  ASSERT_TRUE(second.ok()) << second.status();
+  first->reset();
+  EXPECT_EQ(access(path.c_str(), F_OK), 0);
+  unlink(path.c_str());
   rmdir(folder);
 }
 
